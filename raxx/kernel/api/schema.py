@@ -1,0 +1,86 @@
+"""OpenAPI pieces made from what the code really reads and writes."""
+
+from typing import Any
+
+import msgspec
+
+from raxx.kernel.api.fields import Field, Form
+from raxx.kernel.api.fields import Schema as JsonSchema
+
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "request_id"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable; branch on this."},
+                "message": {"type": "string", "description": "One sentence for people."},
+                "request_id": {"type": "string"},
+                "details": {
+                    "type": "object",
+                    "additionalProperties": {"type": "string"},
+                    "description": "field, rule, value, remedy and what else the failure knows.",
+                },
+            },
+        }
+    },
+}
+
+
+def envelope(kind: Any, *, many: bool = False, paged: bool = False) -> JsonSchema:  # noqa: ANN401 - a type form
+    """The schema of {"data": kind, "meta": …}; with `paged` meta holds next_page_token."""
+    data = _inline(msgspec.json.schema(list[kind] if many else kind))
+    token = {"next_page_token": {"type": ["string", "null"]}} if paged else {}
+    return {
+        "type": "object",
+        "required": ["data", "meta"],
+        "properties": {"data": data, "meta": {"type": "object", "properties": token}},
+    }
+
+
+def responses(success: JsonSchema, *, status: int = 200, failures: tuple[int, ...] = ()) -> dict[Any, Any]:
+    """For `extend_schema(responses=…)`: the success and every documented failure."""
+    every = {status, 401, 503, *failures}
+    return {(code, "application/json"): success if code == status else _ERROR for code in sorted(every)}
+
+
+def request(form: Form) -> dict[str, JsonSchema]:
+    """For `extend_schema(request=…)`."""
+    return {"application/json": form.schema()}
+
+
+def query(form: Form) -> list[Any]:
+    """For `extend_schema(parameters=…)`."""
+    from drf_spectacular.utils import OpenApiParameter
+
+    return [
+        OpenApiParameter(
+            name=name,
+            type={k: v for k, v in field.schema().items() if k != "description"},
+            location=OpenApiParameter.QUERY,
+            required=field.required,
+            description=field.doc,
+        )
+        for name, field in _fields(form)
+    ]
+
+
+def _fields(form: Form) -> list[tuple[str, Field[Any]]]:
+    return list(form.fields.items())
+
+
+def _inline(schema: JsonSchema) -> JsonSchema:
+    """msgspec puts structs under $defs; OpenAPI wants them in place (ours do not recurse)."""
+    defs = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, dict):
+            reference = node.get("$ref")
+            if reference is not None:
+                return resolve(defs[reference.rsplit("/", 1)[1]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(value) for value in node] if isinstance(node, list) else node
+
+    resolved: JsonSchema = resolve(schema)
+    return resolved

@@ -1,0 +1,200 @@
+"""Settings: everything comes from the environment, through helpers that refuse bad values.
+
+Nothing is needed on one machine: without DATABASE_URL and REDIS_URL the embedded servers are used,
+and demo secrets are made for them. Every variable is listed in README.md.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import structlog
+
+from raxx.kernel import embedded, env, money
+
+django_stubs_ext.monkeypatch()
+money.forbid_floats()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# -- where the servers are ------------------------------------------------------------------------
+_URLS = embedded.urls()
+DATABASES = {"default": env.database("DATABASE_URL", default=_URLS.database_url)}
+DATABASES["default"]["CONN_MAX_AGE"] = None  # the engine and one-shot commands keep their connection
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    # Waits end with an error long before a user or a router gives up.
+    options="-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+)
+if env.flag("RAXX_DB_POOL", default=False):  # web processes set it: raxx/asgi.py
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 0,
+        "max_size": env.whole("RAXX_DB_POOL_SIZE", default=4, minimum=1, maximum=50),
+    }
+REDIS_URL = env.url("REDIS_URL", default=_URLS.redis_url)
+REDIS_TLS_INSECURE = env.flag("RAXX_REDIS_TLS_INSECURE", default=False)
+
+# -- secrets --------------------------------------------------------------------------------------
+_DEMO = embedded.demo_secrets()
+SECRET_KEY = env.secret("DJANGO_SECRET_KEY", default=_DEMO.django_secret_key)
+RAXX_FIELD_KEY = env.secret("RAXX_FIELD_KEY", default=_DEMO.field_key)
+
+# -- the market -----------------------------------------------------------------------------------
+RAXX_FEED = env.choice("RAXX_FEED", options=("simulated", "replay"), default="simulated")
+RAXX_FEED_SEED = env.whole("RAXX_FEED_SEED", default=1, minimum=0, maximum=2**31 - 1)
+RAXX_TAPES = env.text("RAXX_TAPES", default=str(BASE_DIR.parent / "shared" / "data"))
+
+# -- Django ---------------------------------------------------------------------------------------
+DEBUG = False
+ALLOWED_HOSTS = env.text("RAXX_HOSTS", default="localhost,127.0.0.1,[::1]").split(",")
+INSTALLED_APPS = [
+    "raxx.kernel",
+    "audit",
+    "console",
+    "raxx.identity",
+    "raxx.market",
+    "mbt",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "pgtrigger",
+    "rest_framework",
+]
+MIDDLEWARE = [
+    "raxx.kernel.api.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "raxx.urls"
+APPEND_SLASH = False
+AUTH_USER_MODEL = "identity.User"
+AUTHENTICATION_BACKENDS = ["console.backends.OperatorBackend"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # one machine needs no collectstatic
+with suppress(OSError):  # whitenoise warns when it is missing
+    STATIC_ROOT.mkdir(exist_ok=True)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+_TLS = env.flag("RAXX_TLS", default=False)  # behind a router that ends TLS and says so
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _TLS else None
+SECURE_SSL_REDIRECT = _TLS
+SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _TLS
+SESSION_COOKIE_AGE = 1800  # operators: idle for half an hour is over
+SESSION_SAVE_EVERY_REQUEST = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["raxx.identity.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["raxx.kernel.api.json_body.StrictJsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["raxx.kernel.api.envelope.EnvelopeRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "raxx.kernel.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Raxx",
+    "DESCRIPTION": "Simulated trading of US stocks and options. Every order can be explained.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# -- jobs -----------------------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = 2
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Measured: with the defaults a killed worker's job came back after 84 s.
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+}
+CELERY_BEAT_SCHEDULE = {
+    "outbox-sweep": {"task": "kernel.outbox_sweep", "schedule": 5.0, "options": {"expires": 5}},
+}
+
+# -- logs: one line each, JSON on a server, plain for people ---------------------------------------
+_LOG_STYLE = env.choice("RAXX_LOG", options=("plain", "json"), default="plain")
+_PRE: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _PRE,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer()
+                if _LOG_STYLE == "json"
+                else structlog.dev.ConsoleRenderer(colors=False),
+            ],
+        },
+    },
+    "handlers": {
+        "stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}
+    },
+    "root": {
+        "handlers": ["stdout"],
+        "level": env.choice("RAXX_LOG_LEVEL", options=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
+    },
+    "loggers": {"exchange_calendars": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}},
+}
+structlog.configure(
+    processors=[*_PRE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)

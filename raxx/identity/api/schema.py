@@ -1,0 +1,15 @@
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "raxx.identity.api.authentication.ApiKeyAuthentication"
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ANN401 - as its base has it
+        return {
+            "type": "http",
+            "scheme": "basic",
+            "description": "An API key: the key id as the user name, the secret as the password.",
+        }

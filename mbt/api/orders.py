@@ -1,0 +1,114 @@
+"""/api/mbt/orders: submit, list, show, explain, replace, cancel."""
+
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from mbt import selectors
+from mbt.api import forms, shapes
+from mbt.api.views import PaperApi
+from mbt.engine.explain import Explanation
+from mbt.services import orders
+from raxx.kernel.api import schema
+from raxx.kernel.api.envelope import reply
+from raxx.kernel.api.pagination import newest_first
+from raxx.kernel.ids import new_id
+from raxx.market.board import MarketDataUnavailable
+
+_ORDER = schema.envelope(shapes.OrderShape)
+
+
+class OrdersApi(PaperApi):
+    @extend_schema(
+        operation_id="orders_submit", summary="Submit an order", request=schema.request(forms.TICKET),
+        responses=schema.responses(_ORDER, status=201, failures=(400, 403, 413, 422)),
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Answers once the order is stored; it may fill a moment later. Sending the same `client_order_id` and
+        terms again answers with the same order (header `Idempotent-Replayed: true`)."""
+        ticket = forms.ticket(request.data)
+        account = self.account(request)
+        actor = self.actor(request)
+        try:
+            market = selectors.market(account.feed, [ticket.symbol])
+        except MarketDataUnavailable:
+            known = orders.resubmitted(account=account, ticket=ticket)
+            if known is None:
+                raise
+            submitted = orders.Submitted(known, created=False)
+        else:
+            submitted = orders.submit(
+                account=account,
+                ticket=ticket,
+                now_ns=market.now_ns,
+                quote=market.quotes.get(ticket.symbol),
+                actor=actor,
+            )
+        headers = None if submitted.created else {"Idempotent-Replayed": "true"}
+        return reply(shapes.order(submitted.order), status=201, headers=headers)
+
+    @extend_schema(
+        operation_id="orders_list", summary="List orders, newest first", parameters=schema.query(forms.ORDER_LIST),
+        responses=schema.responses(schema.envelope(shapes.OrderShape, many=True, paged=True), failures=(422,)),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        wanted = self.query(request, forms.ORDER_LIST)
+        account = self.account(request)
+        rows, following = newest_first(
+            selectors.orders(account.id, openness=wanted.get("status"), symbol=wanted.get("symbol")),
+            key="number", owner=account.id, limit=wanted.get("limit"), page_token=wanted.get("page_token"),
+        )  # fmt: skip
+        return reply([shapes.order(row) for row in rows], next_page_token=following)
+
+
+class OrderApi(PaperApi):
+    @extend_schema(
+        operation_id="orders_get",
+        summary="Show one order",
+        responses=schema.responses(_ORDER, failures=(404,)),
+    )
+    def get(self, request: Request, order_id: UUID) -> Response:
+        account = self.account(request)
+        return reply(shapes.order(selectors.order(account.id, order_id)))
+
+    @extend_schema(
+        operation_id="orders_replace", summary="Replace an open order", request=schema.request(forms.REPLACEMENT),
+        responses=schema.responses(_ORDER, failures=(400, 403, 404, 409, 413, 422)),
+    )  # fmt: skip
+    def patch(self, request: Request, order_id: UUID) -> Response:
+        """Answers with a new order whose `replaces` names the old one. Both happen, or neither."""
+        changes = forms.REPLACEMENT.read(request.data)
+        account = self.account(request)
+        old = selectors.order(account.id, order_id)
+        market = selectors.market(account.feed, [old.symbol])
+        order = orders.replace(
+            account=account, order_id=order_id, qty=changes.get("qty"), limit_price=changes.get("limit_price"),
+            client_order_id=changes.get("client_order_id") or str(new_id()), now_ns=market.now_ns,
+            quote=market.quotes.get(old.symbol), actor=self.actor(request),
+        )  # fmt: skip
+        return reply(shapes.order(order))
+
+    @extend_schema(
+        operation_id="orders_cancel", summary="Cancel an open order",
+        responses=schema.responses(_ORDER, failures=(404, 409)),
+    )  # fmt: skip
+    def delete(self, request: Request, order_id: UUID) -> Response:
+        """Works under every kill switch and without market data. Canceling a canceled order changes nothing."""
+        account = self.account(request)
+        order = orders.cancel(
+            account=account, order_id=order_id, at=selectors.feed_instant(account.feed),
+            actor=self.actor(request),
+        )  # fmt: skip
+        return reply(shapes.order(order))
+
+
+class OrderExplanationApi(PaperApi):
+    @extend_schema(
+        operation_id="orders_explain", summary="Explain one order: why this price, why not yet, why not at all",
+        responses=schema.responses(schema.envelope(Explanation), failures=(404,)),
+    )  # fmt: skip
+    def get(self, request: Request, order_id: UUID) -> Response:
+        account = self.account(request)
+        return reply(selectors.explanation(account, order_id), order_id=order_id)

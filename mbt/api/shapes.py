@@ -1,0 +1,147 @@
+"""What the native API shows. Decimals are strings; what is unknown is null, never 0."""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from mbt.engine.orders import OrderStatus
+from mbt.models import Activity, Order
+from mbt.selectors import AccountSummary, Holding
+
+
+class OrderShape(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    client_order_id: str
+    symbol: str
+    asset_class: str
+    side: str
+    qty: str
+    filled_qty: str
+    order_type: str
+    limit_price: str | None
+    time_in_force: str
+    status: str
+    reason: str | None
+    filled_avg_price: str | None
+    cash_hold: str
+    submitted_at: datetime
+    accepted_at: datetime
+    working_at: datetime | None
+    filled_at: datetime | None
+    canceled_at: datetime | None
+    expired_at: datetime | None
+    replaced_at: datetime | None
+    expires_at: datetime | None
+    replaces: UUID | None
+
+
+class AccountShape(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    account_type: str
+    status: str
+    feed: str
+    currency: str
+    cash: str
+    cash_held: str
+    buying_power: str
+    equity: str | None
+    long_market_value: str | None
+    unrealized_pl: str | None
+    realized_pl: str
+    simulated: bool
+    created_at: datetime
+
+
+class PositionShape(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: str
+    asset_class: str
+    multiplier: int
+    side: str
+    qty: str
+    qty_available: str
+    avg_entry_price: str
+    cost_basis: str
+    mark_price: str | None
+    market_value: str | None
+    unrealized_pl: str | None
+    realized_pl: str
+    opened_at: datetime
+
+
+class ActivityShape(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    activity_type: str
+    symbol: str | None
+    side: str | None
+    qty: str | None
+    price: str | None
+    amount: str
+    realized_pl: str | None
+    order_id: UUID | None
+    ref_id: UUID
+    occurred_at: datetime
+
+
+def order(row: Order) -> OrderShape:
+    def when(status: OrderStatus) -> datetime | None:
+        return row.closed_at if row.status == status else None
+
+    return OrderShape(
+        id=row.pk, client_order_id=row.client_order_id, symbol=row.symbol, asset_class=row.asset_class, side=row.side,
+        qty=plain(row.qty), filled_qty=plain(row.filled_qty), order_type=row.order_type,
+        limit_price=price(row.limit_price), time_in_force=row.time_in_force, status=row.status,
+        reason=row.reason or None, filled_avg_price=price(row.filled_avg_price), cash_hold=f"{row.cash_hold:.2f}",
+        submitted_at=row.accepted_at, accepted_at=row.accepted_at, working_at=row.working_at,
+        filled_at=when(OrderStatus.FILLED), canceled_at=when(OrderStatus.CANCELED),
+        expired_at=when(OrderStatus.EXPIRED), replaced_at=when(OrderStatus.REPLACED), expires_at=row.expires_at,
+        replaces=row.replaces_id,
+    )  # fmt: skip
+
+
+def account(summary: AccountSummary) -> AccountShape:
+    row = summary.account
+    return AccountShape(
+        id=row.pk, account_type=row.account_type, status=row.status, feed=row.feed, currency="USD",
+        cash=f"{row.cash_balance:.2f}", cash_held=f"{row.cash_held:.2f}",
+        buying_power=f"{row.cash_balance - row.cash_held:.2f}", equity=money(summary.equity),
+        long_market_value=money(summary.market_value), unrealized_pl=money(summary.unrealized),
+        realized_pl=f"{summary.realized:.2f}", simulated=True, created_at=row.created_at,
+    )  # fmt: skip
+
+
+def position(holding: Holding) -> PositionShape:
+    row = holding.position
+    return PositionShape(
+        symbol=row.symbol, asset_class=row.asset_class, multiplier=row.multiplier, side="long", qty=plain(row.qty),
+        qty_available=plain(row.qty - row.qty_held), avg_entry_price=plain(row.avg_entry_price or Decimal(0)),
+        cost_basis=f"{row.cost:.2f}", mark_price=price(holding.mark), market_value=money(holding.market_value),
+        unrealized_pl=money(holding.unrealized), realized_pl=f"{row.realized:.2f}", opened_at=row.opened_at,
+    )  # fmt: skip
+
+
+def activity(row: Activity) -> ActivityShape:
+    return ActivityShape(
+        id=row.pk, activity_type=row.activity_type, symbol=row.symbol or None, side=row.side or None,
+        qty=None if row.qty is None else plain(row.qty), price=price(row.price), amount=f"{row.amount:.2f}",
+        realized_pl=money(row.realized), order_id=row.order_id, ref_id=row.ref_id, occurred_at=row.occurred_at,
+    )  # fmt: skip
+
+
+def plain(value: Decimal) -> str:
+    """Without trailing zeros and without an exponent."""
+    return f"{value.normalize():f}" if value else "0"
+
+
+def price(value: Decimal | None) -> str | None:
+    """At least two decimals, more only where they say something."""
+    if value is None:
+        return None
+    text = plain(value)
+    places = len(text.partition(".")[2])
+    return f"{value:.2f}" if places < 2 else text
+
+
+def money(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:.2f}"

@@ -1,0 +1,14 @@
+from django.urls import path
+
+from mbt.api import account, orders
+
+urlpatterns = [
+    path("account", account.AccountApi.as_view()),
+    path("positions", account.PositionsApi.as_view()),
+    path("positions/<str:symbol>", account.PositionApi.as_view()),
+    path("orders", orders.OrdersApi.as_view()),
+    path("orders/<uuid:order_id>", orders.OrderApi.as_view()),
+    path("orders/<uuid:order_id>/explain", orders.OrderExplanationApi.as_view()),
+    path("activities", account.ActivitiesApi.as_view()),
+    path("activities/<uuid:activity_id>", account.ActivityApi.as_view()),
+]

@@ -1,0 +1,237 @@
+"""Paper trading's tables. PostgreSQL refuses what the domain forbids; services decide the rest."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Func, Q, Value
+
+from raxx.kernel.ids import new_id
+
+# In PostgreSQL NaN is greater than every number, so each amount also has an upper bound.
+MONEY_MAX = 10**13
+QTY_MAX = 10**9
+
+
+class Account(models.Model):
+    """A simulated account. Its cash changes only by activities; `cash_held` is what open orders reserve."""
+
+    class Type(models.TextChoices):
+        CASH = "cash"
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        RESTRICTED = "restricted"
+        CLOSED = "closed"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="mbt_account"
+    )
+    account_type = models.CharField(max_length=8, choices=Type.choices, default=Type.CASH)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.ACTIVE)
+    feed = models.CharField(max_length=64)  # an account trades on the tape that it sees
+    cash_balance = models.DecimalField(max_digits=18, decimal_places=2)
+    cash_held = models.DecimalField(max_digits=18, decimal_places=2, default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "mbt_accounts"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cash_held__gte=0, cash_held__lte=F("cash_balance"), cash_balance__lt=MONEY_MAX),
+                name="account_never_promises_more_cash_than_it_has",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"account {self.pk}"
+
+
+class Order(models.Model):
+    """One order. Status, side, type and TIF are the values of `mbt.engine.orders`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Order of acceptance over all accounts: at one instant of the feed the lower number goes first.
+    number = models.BigIntegerField(
+        unique=True, editable=False, db_default=Func(Value("mbt_order_numbers"), function="nextval")
+    )
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders")
+    client_order_id = models.CharField(max_length=128)
+    symbol = models.CharField(max_length=21)
+    asset_class = models.CharField(max_length=8)
+    multiplier = models.PositiveIntegerField()
+    side = models.CharField(max_length=4)
+    qty = models.DecimalField(max_digits=18, decimal_places=9)
+    order_type = models.CharField(max_length=8)
+    limit_price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    time_in_force = models.CharField(max_length=4)
+    status = models.CharField(max_length=16)
+    reason = models.CharField(max_length=40, default="")
+    cash_hold = models.DecimalField(max_digits=18, decimal_places=2, default=0)
+    filled_qty = models.DecimalField(max_digits=18, decimal_places=9, default=0)
+    filled_avg_price = models.DecimalField(max_digits=14, decimal_places=6, null=True)
+    replaces = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="replaced_by")
+    # Instants of the account's feed.
+    accepted_at = models.DateTimeField()
+    working_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    # What the receipt needs: the quote the order met first, and those that could not be used.
+    arrival = models.JSONField(null=True)
+    refusals = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "mbt_orders"
+        indexes = [
+            models.Index(fields=["account", "-number"], name="mbt_orders_by_account"),
+            models.Index(fields=["status"], name="mbt_orders_open", condition=Q(closed_at__isnull=True)),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "client_order_id"], name="order_submitted_once"),
+            models.CheckConstraint(condition=Q(qty__gt=0, qty__lt=QTY_MAX), name="order_quantity_positive"),
+            models.CheckConstraint(
+                condition=Q(filled_qty__gte=0, filled_qty__lte=F("qty")), name="order_never_overfilled"
+            ),
+            # SQL lets a CHECK pass on NULL, so the limit branch also says NOT NULL.
+            models.CheckConstraint(
+                condition=Q(
+                    order_type="limit", limit_price__isnull=False, limit_price__gt=0, limit_price__lt=10**8
+                )
+                | Q(~Q(order_type="limit"), limit_price__isnull=True),
+                name="order_limit_price_iff_limit",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["accepted", "new", "partially_filled"], closed_at__isnull=True)
+                | Q(
+                    status__in=["filled", "canceled", "expired", "replaced", "rejected"],
+                    closed_at__isnull=False,
+                    cash_hold=0,
+                ),
+                name="order_closed_iff_terminal_and_holds_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(cash_hold__gte=0, cash_hold__lt=MONEY_MAX), name="order_hold_sane"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"order {self.pk}"
+
+
+class Fill(models.Model):
+    """One execution, with the NBBO and the rule that gave it: enough to replay and explain it for ever."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="fills")
+    fill_seq = models.PositiveSmallIntegerField(default=1)
+    symbol = models.CharField(max_length=21)
+    side = models.CharField(max_length=4)
+    qty = models.DecimalField(max_digits=18, decimal_places=9)
+    price = models.DecimalField(max_digits=12, decimal_places=4)
+    filled_at = models.DateTimeField()
+    nbbo_bid = models.DecimalField(max_digits=12, decimal_places=4)
+    nbbo_bid_size = models.PositiveIntegerField()
+    nbbo_ask = models.DecimalField(max_digits=12, decimal_places=4)
+    nbbo_ask_size = models.PositiveIntegerField()
+    quote_ns = models.BigIntegerField()  # the quote's own stamp: its place in the tape
+    feed = models.CharField(max_length=64)
+    rule = models.CharField(max_length=24)
+    rule_version = models.PositiveSmallIntegerField()
+
+    class Meta:
+        db_table = "mbt_fills"
+        constraints = [
+            models.UniqueConstraint(fields=["order", "fill_seq"], name="fill_recorded_once"),
+            models.CheckConstraint(condition=Q(qty__gt=0, qty__lt=QTY_MAX), name="fill_quantity_positive"),
+            models.CheckConstraint(condition=Q(price__gt=0, price__lt=10**8), name="fill_price_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"fill {self.pk}"
+
+
+class Position(models.Model):
+    """What an account holds of one symbol, from its first share to its last. One open row per symbol."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="positions")
+    symbol = models.CharField(max_length=21)
+    asset_class = models.CharField(max_length=8)
+    multiplier = models.PositiveIntegerField()
+    qty = models.DecimalField(max_digits=18, decimal_places=9)
+    qty_held = models.DecimalField(max_digits=18, decimal_places=9, default=0)  # offered by open sells
+    cost = models.DecimalField(max_digits=18, decimal_places=2)
+    realized = models.DecimalField(max_digits=18, decimal_places=2, default=0)
+    avg_entry_price = models.GeneratedField(
+        expression=F("cost") / Func(F("qty") * F("multiplier"), Value(0), function="NULLIF"),
+        output_field=models.DecimalField(max_digits=24, decimal_places=9, null=True),
+        db_persist=True,
+    )
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "mbt_positions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "symbol"], condition=Q(closed_at__isnull=True), name="position_open_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(qty__gte=0, qty__lt=QTY_MAX, qty_held__gte=0, qty_held__lte=F("qty")),
+                name="position_never_promises_more_than_it_has",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True, qty__gt=0) | Q(closed_at__isnull=False, qty=0, cost=0),
+                name="position_closed_iff_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.qty} {self.symbol}"
+
+
+class Activity(models.Model):
+    """One line of the account's history. Cash is the sum of the amounts; nothing is ever removed or changed."""
+
+    class Type(models.TextChoices):
+        FILL = "fill"
+        ADJUSTMENT = "adjustment"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="activities")
+    activity_type = models.CharField(max_length=16, choices=Type.choices)
+    symbol = models.CharField(max_length=21, default="")
+    side = models.CharField(max_length=4, default="")
+    qty = models.DecimalField(max_digits=18, decimal_places=9, null=True)
+    price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    amount = models.DecimalField(max_digits=18, decimal_places=2)
+    realized = models.DecimalField(max_digits=18, decimal_places=2, null=True)
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, null=True, related_name="activities")
+    ref_id = models.UUIDField()  # what caused it: the fill, for a fill
+    occurred_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "mbt_activities"
+        indexes = [models.Index(fields=["account", "-id"], name="mbt_activities_by_account")]
+        constraints = [
+            models.UniqueConstraint(fields=["activity_type", "ref_id"], name="activity_recorded_once"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=-MONEY_MAX, amount__lt=MONEY_MAX), name="activity_amount_sane"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.activity_type} {self.amount}"
+
+
+class EngineState(models.Model):
+    """How far the engine of one feed has come: every quote up to `position_ns` is matched and settled."""
+
+    feed = models.CharField(max_length=64, primary_key=True)
+    position_ns = models.BigIntegerField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "mbt_engine_state"
+
+    def __str__(self) -> str:
+        return f"engine of {self.feed}"

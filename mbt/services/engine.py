@@ -1,0 +1,281 @@
+"""The engine of one feed: the only thing that fills its orders.
+
+It takes orders in, shows each quote once to the pure `Matcher`, and settles what the matcher decided.
+PostgreSQL is the truth: after any crash `start` rebuilds everything from there and goes on from the last
+settled instant. `run` is the live loop; a driver of recorded or simulated time calls `advance` itself.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, connection, connections
+
+from mbt import selectors
+from mbt.engine.matching import Decision, Matcher
+from mbt.engine.orders import OrderStatus
+from mbt.models import EngineState
+from mbt.services import fills
+from mbt.services.engine_bell import Bell
+from raxx.kernel import clock
+from raxx.kernel.errors import RaxxError
+from raxx.market.board import Board, MarketDataUnavailable
+from raxx.market.feeds.base import Batch, Feed
+from raxx.market.quotes import Quote
+from raxx.market.services import instruments
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 0.02  # how long a quiet loop sleeps: the feed's clock moves in such steps
+PUBLISH_EVERY_NS = 50_000_000
+SWEEP_EVERY_S = 1.0  # finds orders whose bell was lost
+RECONCILE_EVERY_S = 30.0  # finds everything else that was lost
+POSITION_EVERY_S = 1.0
+
+
+class EngineAlreadyRunning(RaxxError):
+    """Another process holds the engine's lock for this feed."""
+
+    code = "ENGINE_ALREADY_RUNNING"
+    http_status = 409
+
+
+class Engine:
+    """Use `start`, then either `run` (live) or `advance` (driven); `stop` ends a `run` from a signal handler."""
+
+    def __init__(self, feed: Feed, board: Board | None = None) -> None:
+        self.feed = feed
+        self._board = board
+        self._matcher = Matcher(feed.sessions, now_ns=0)
+        self._unpublished: dict[str, Quote] = {}
+        self._published_ns = 0
+        self._instrument_day = -1
+        self._stopping = threading.Event()
+
+    @property
+    def now_ns(self) -> int:
+        return self._matcher.now_ns
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        return self._matcher.last_quote(symbol)
+
+    def start(self) -> None:
+        """Take the lock and rebuild from PostgreSQL. Raises EngineAlreadyRunning."""
+        self._lock()
+        instruments.load(feed=self.feed.name, found=self.feed.instruments())
+        state = EngineState.objects.filter(pk=self.feed.name).first()
+        in_force = self.feed.start(state.position_ns if state else None)
+        self._matcher = Matcher(
+            self.feed.sessions, now_ns=state.position_ns if state else 0, in_force=in_force
+        )
+        self._unpublished = dict(in_force)
+        taken = self.take_in()
+        log.info("engine started", feed=self.feed.name, orders=taken, resumed=state is not None)
+
+    # -- one step at a time ------------------------------------------------------------------------
+
+    def take_in(self, ids: Iterable[UUID] | None = None) -> int:
+        """Load open orders (all, or these) that the matcher does not have yet. How many."""
+        taken = 0
+        for order in selectors.open_orders(self.feed.name, ids):
+            if order.pk not in self._matcher:
+                self._matcher.accept(selectors.to_engine(order), resting=order.status == OrderStatus.NEW)
+                taken += 1
+        return taken
+
+    def forget(self, ids: Iterable[UUID]) -> None:
+        """Drop orders that their owner ended."""
+        for order_id in ids:
+            self._matcher.remove(order_id)
+
+    def match(self, batch: Batch) -> list[Decision]:
+        """Show a batch to the matcher. The decisions are not settled yet."""
+        self._matcher.advance(batch.quotes, batch.now_ns)
+        if self._board is not None:
+            self._unpublished.update({quote.symbol: quote for quote in batch.quotes})
+        return self._matcher.take()
+
+    def advance(self, batch: Batch) -> fills.Applied:
+        """Match and settle a batch, and tell the board: for drivers that own the time."""
+        decisions = self.match(batch)
+        applied = fills.apply(decisions, feed=self.feed.name, position_ns=self.now_ns, now=clock.now())
+        self.publish()
+        return applied
+
+    def publish(self) -> None:
+        """Put the latest quotes and the clock on the board. Without Valkey the engine still fills."""
+        if self._board is None:
+            return
+        try:
+            self._board.publish(self._unpublished.values(), now_ns=self.now_ns, wall_ns=clock.now_ns())
+        except MarketDataUnavailable as failure:
+            log.warning("board not published", feed=self.feed.name, reason=failure.message)
+        else:
+            self._unpublished.clear()
+
+    # -- live --------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the feed ends or `stop` is called. Leaves only with everything settled, or with an error."""
+        settler = _Settler(self.feed.name)
+        bell = Bell()
+        settler.start()
+        bell.start()
+        try:
+            self._loop(settler, bell)
+        finally:
+            bell.stop()
+            settler.finish(self.now_ns)
+            self.publish()
+        log.info("engine stopped", feed=self.feed.name, orders=len(self._matcher))
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _loop(self, settler: "_Settler", bell: Bell) -> None:
+        swept = reconciled = time.monotonic()
+        while not self._stopping.is_set():
+            settler.check()
+            rung = bell.take()
+            if rung:
+                self.take_in(rung)
+                self.forget(set(rung) - selectors.open_order_ids(rung))
+            now = time.monotonic()
+            if now - swept > SWEEP_EVERY_S:
+                swept = now
+                self.take_in(selectors.waiting_order_ids(self.feed.name) - self._matcher.order_ids())
+            if now - reconciled > RECONCILE_EVERY_S:
+                reconciled = now
+                self._reconcile()
+            batch = self.feed.poll(0.0)
+            if batch is None:
+                return
+            settler.offer(self.match(batch), self.now_ns)
+            if clock.now_ns() - self._published_ns > PUBLISH_EVERY_NS:
+                self._published_ns = clock.now_ns()
+                self.publish()
+            if not batch.quotes:
+                bell.wait(IDLE_S)
+
+    def _reconcile(self) -> None:
+        self._refresh_instruments()
+        ids = self._matcher.order_ids()
+        self.forget(ids - selectors.open_order_ids(ids))
+        self.take_in()
+
+    def _refresh_instruments(self) -> None:
+        """Chains roll from day to day."""
+        day = self.now_ns // (86_400 * clock.SECOND_NS)
+        if day != self._instrument_day:
+            self._instrument_day = day
+            instruments.load(feed=self.feed.name, found=self.feed.instruments())
+
+    def _lock(self) -> None:
+        """A session lock: it is gone as soon as this process or its connection is."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"mbt.engine:{self.feed.name}"]
+            )
+            if not cursor.fetchone()[0]:
+                raise EngineAlreadyRunning(
+                    f"An engine for the feed {self.feed.name} is already running.",
+                    value=self.feed.name,
+                    rule="one engine per feed",
+                    remedy="Stop the other one first.",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    decisions: list[Decision]
+    position_ns: int
+
+
+class _Settler(threading.Thread):
+    """Settles in the background, in order. While one batch commits, the next one grows: under load
+    batches get large and the cost per fill small."""
+
+    BACKLOG_MAX = 50_000
+    TRIES_MAX = 6
+
+    def __init__(self, feed: str) -> None:
+        super().__init__(name="settler", daemon=True)
+        self._feed = feed
+        self._offers: deque[_Offer] = deque()
+        self._size = 0
+        self._changed = threading.Condition()
+        self._finishing = False
+        self._failure: BaseException | None = None
+        self._settled_at = 0.0
+
+    def offer(self, decisions: list[Decision], position_ns: int) -> None:
+        """Queue decisions; waits while the backlog is full. A bare position is noted about once a second."""
+        due = time.monotonic() - self._settled_at > POSITION_EVERY_S
+        if not decisions and not due:
+            return
+        with self._changed:
+            while self._size > self.BACKLOG_MAX and self._failure is None:
+                self._changed.wait(1.0)
+            self._offers.append(_Offer(decisions, position_ns))
+            self._size += len(decisions)
+            self._changed.notify_all()
+        if due:
+            self._settled_at = time.monotonic()
+
+    def check(self) -> None:
+        """Raises what made settling impossible: the process then ends, and the next one rebuilds."""
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self, position_ns: int) -> None:
+        """Settle what is queued, then end. Raises what `check` raises."""
+        with self._changed:
+            if self._failure is None:
+                self._offers.append(_Offer([], position_ns))
+            self._finishing = True
+            self._changed.notify_all()
+        self.join()
+        self.check()
+
+    def run(self) -> None:
+        try:
+            while (batch := self._next()) is not None:
+                self._settle(batch)
+        except BaseException as failure:
+            with self._changed:
+                self._failure = failure
+                self._changed.notify_all()
+        finally:
+            connections.close_all()
+
+    def _next(self) -> _Offer | None:
+        with self._changed:
+            while not self._offers and not self._finishing:
+                self._changed.wait()
+            if not self._offers:
+                return None
+            offers = list(self._offers)
+            self._offers.clear()
+            self._size = 0
+            self._changed.notify_all()
+        return _Offer([d for offer in offers for d in offer.decisions], offers[-1].position_ns)
+
+    def _settle(self, batch: _Offer) -> None:
+        """A batch is one transaction, so trying again after a lost connection or a deadlock is safe."""
+        for attempt in range(1, self.TRIES_MAX + 1):
+            try:
+                fills.apply(batch.decisions, feed=self._feed, position_ns=batch.position_ns, now=clock.now())
+            except DatabaseError as problem:
+                if attempt == self.TRIES_MAX:
+                    raise
+                log.warning(
+                    "settling again", attempt=attempt, decisions=len(batch.decisions), problem=str(problem)
+                )
+                connection.close()
+                time.sleep(0.1 * 2**attempt)
+            else:
+                return

@@ -1,0 +1,192 @@
+"""The engine's writes, in SQL of its own: rows of a whole batch locked by three statements and written by
+one per table, each taking its rows as one JSON array.
+
+Measured: this persists tens of times as many fills a second as saving them one by one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+
+from mbt.engine.matching import Decision
+from mbt.engine.orders import Order
+from raxx.kernel.ids import new_id
+
+
+class AccountRow(msgspec.Struct):
+    id: UUID
+    cash_balance: Decimal
+    cash_held: Decimal
+
+
+class OrderRow(msgspec.Struct):
+    id: UUID
+    account_id: UUID
+    status: str
+    reason: str
+    cash_hold: Decimal
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    working_at: datetime | None
+    closed_at: datetime | None
+    arrival: dict[str, Any] | None
+    refusals: dict[str, Any]
+
+
+class PositionRow(msgspec.Struct):
+    id: UUID
+    account_id: UUID
+    symbol: str
+    asset_class: str
+    multiplier: int
+    qty: Decimal
+    qty_held: Decimal
+    cost: Decimal
+    realized: Decimal
+    opened_at: datetime
+    closed_at: datetime | None
+
+    @classmethod
+    def opened(cls, row: OrderRow, order: Order, at: datetime) -> "PositionRow":
+        """A position about to get its first fill."""
+        zero = Decimal(0)
+        return cls(
+            new_id(),
+            row.account_id,
+            order.symbol,
+            order.asset_class,
+            order.multiplier,
+            zero,
+            zero,
+            zero,
+            zero,
+            at,
+            None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRows:
+    """Open positions by (account, symbol)."""
+
+    accounts: dict[UUID, AccountRow]
+    orders: dict[UUID, OrderRow]
+    positions: dict[tuple[UUID, str], PositionRow]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch leaves behind; rows are written once, in their last state."""
+
+    accounts: dict[UUID, AccountRow] = field(default_factory=dict)
+    orders: dict[UUID, OrderRow] = field(default_factory=dict)
+    positions: dict[UUID, PositionRow] = field(default_factory=dict)
+    fills: list[dict[str, Any]] = field(default_factory=list)
+    activities: list[dict[str, Any]] = field(default_factory=list)
+
+
+_LOCK_ACCOUNTS = (
+    "SELECT id, cash_balance, cash_held FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+)
+_LOCK_ORDERS = """
+SELECT id, account_id, status, reason, cash_hold, filled_qty, filled_avg_price, working_at, closed_at,
+       arrival::text, refusals::text
+  FROM mbt_orders WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+"""
+_LOCK_POSITIONS = """
+SELECT p.id, p.account_id, p.symbol, p.asset_class, p.multiplier, p.qty, p.qty_held, p.cost, p.realized, p.opened_at, p.closed_at
+  FROM mbt_positions p
+ WHERE p.closed_at IS NULL AND (p.account_id, p.symbol) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))
+ ORDER BY p.id FOR UPDATE
+"""
+
+_UPDATE_ACCOUNTS = """
+UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held
+  FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, cash_balance numeric, cash_held numeric) WHERE a.id = t.id
+"""
+_UPDATE_ORDERS = """
+UPDATE mbt_orders o SET status = t.status, reason = t.reason, cash_hold = t.cash_hold, filled_qty = t.filled_qty,
+       filled_avg_price = t.filled_avg_price, working_at = t.working_at, closed_at = t.closed_at,
+       arrival = t.arrival, refusals = t.refusals
+  FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, status text, reason text, cash_hold numeric, filled_qty numeric,
+       filled_avg_price numeric, working_at timestamptz, closed_at timestamptz, arrival jsonb, refusals jsonb)
+ WHERE o.id = t.id
+"""
+_UPSERT_POSITIONS = """
+INSERT INTO mbt_positions (id, account_id, symbol, asset_class, multiplier, qty, qty_held, cost, realized, opened_at, closed_at)
+SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, account_id uuid, symbol text, asset_class text, multiplier int,
+       qty numeric, qty_held numeric, cost numeric, realized numeric, opened_at timestamptz, closed_at timestamptz)
+ON CONFLICT (id) DO UPDATE SET qty = excluded.qty, qty_held = excluded.qty_held, cost = excluded.cost,
+       realized = excluded.realized, closed_at = excluded.closed_at
+"""
+_INSERT_FILLS = """
+INSERT INTO mbt_fills (id, order_id, fill_seq, symbol, side, qty, price, filled_at, nbbo_bid, nbbo_bid_size, nbbo_ask,
+       nbbo_ask_size, quote_ns, feed, rule, rule_version)
+SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, order_id uuid, fill_seq smallint, symbol text, side text, qty numeric,
+       price numeric, filled_at timestamptz, nbbo_bid numeric, nbbo_bid_size int, nbbo_ask numeric,
+       nbbo_ask_size int, quote_ns bigint, feed text, rule text, rule_version smallint)
+"""
+_INSERT_ACTIVITIES = """
+INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, occurred_at)
+SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, account_id uuid, activity_type text, symbol text, side text, qty numeric,
+       price numeric, amount numeric, realized numeric, order_id uuid, ref_id uuid, occurred_at timestamptz)
+"""
+_UPSERT_STATE = """
+INSERT INTO mbt_engine_state (feed, position_ns, updated_at) VALUES (%s, %s, %s)
+ON CONFLICT (feed) DO UPDATE SET position_ns = excluded.position_ns, updated_at = excluded.updated_at
+"""
+
+
+def lock(decisions: Sequence[Decision]) -> LockedRows:
+    """Lock what the decisions touch: accounts, then orders, then positions, each in a fixed order."""
+    orders = {decision.order.id: decision.order for decision in decisions}
+    if not orders:
+        return LockedRows({}, {}, {})
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_ACCOUNTS, [list({order.account_id for order in orders.values()})])
+        accounts = [AccountRow(*row) for row in cursor.fetchall()]
+        cursor.execute(_LOCK_ORDERS, [list(orders)])
+        rows = [_order_row(row) for row in cursor.fetchall()]
+        held = {(order.account_id, order.symbol) for order in orders.values()}
+        cursor.execute(_LOCK_POSITIONS, [[account for account, _ in held], [symbol for _, symbol in held]])
+        positions = [PositionRow(*row) for row in cursor.fetchall()]
+    return LockedRows(
+        {row.id: row for row in accounts},
+        {row.id: row for row in rows},
+        {(p.account_id, p.symbol): p for p in positions},
+    )
+
+
+def write(changes: Changes) -> None:
+    """Write a batch. Order and position rows come before the fills and activities that name them."""
+    _many(_UPDATE_ACCOUNTS, changes.accounts.values())
+    _many(_UPDATE_ORDERS, changes.orders.values())
+    _many(_UPSERT_POSITIONS, changes.positions.values())
+    _many(_INSERT_FILLS, changes.fills)
+    _many(_INSERT_ACTIVITIES, changes.activities)
+
+
+def write_position(feed: str, position_ns: int, now: datetime) -> None:
+    """Note how far the engine has come."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UPSERT_STATE, [feed, position_ns, now])
+
+
+def _order_row(row: tuple[Any, ...]) -> OrderRow:
+    *plain, arrival, refusals = row
+    values = (*plain, arrival and msgspec.json.decode(arrival), msgspec.json.decode(refusals))
+    return OrderRow(*values)
+
+
+def _many(sql: str, rows: Iterable[object]) -> None:
+    """One statement over all rows. Decimals travel as strings, so that nothing is rounded on the way."""
+    listed = list(rows)
+    if listed:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [msgspec.json.encode(listed).decode()])

@@ -1,0 +1,324 @@
+"""Submit, cancel and replace. Each: lock, gate, decide, record; announced after the commit."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from audit import log
+from console import switches
+from mbt import events
+from mbt.engine import margin, tickets
+from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderStatus, OrderType, Side, TimeInForce
+from mbt.engine.orders import Order as EngineOrder
+from mbt.engine.tickets import Ticket
+from mbt.models import Account, Order, Position
+from mbt.selectors import AccountRef, to_engine
+from mbt.services import order_store
+from raxx.kernel import outbox
+from raxx.kernel.clock import from_ns
+from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
+from raxx.kernel.ids import new_id
+from raxx.market import calendar
+from raxx.market.contracts import Instrument, UnknownSymbolForm
+from raxx.market.quotes import Quote
+
+
+class ClientOrderIdReused(RaxxError):
+    """The id already names an order with other terms."""
+
+    code = "CLIENT_ORDER_ID_REUSED"
+    http_status = 422
+
+
+class NoPrice(RaxxError):
+    """A market buy cannot be priced, so its cost cannot be held."""
+
+    code = "NO_PRICE"
+    http_status = 422
+
+
+class AccountNotActive(RaxxError):
+    code = "ACCOUNT_NOT_ACTIVE"
+    http_status = 403
+
+
+class OrderNotOpen(RaxxError):
+    """The order is over, so it can be neither canceled nor replaced."""
+
+    code = "ORDER_NOT_OPEN"
+    http_status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`created` False: the same ticket had been taken before, and this is that order."""
+
+    order: Order
+    created: bool
+
+
+def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quote: Quote | None, actor: str) -> Submitted:
+    """Take an order, or deny it and store nothing but the denial.
+
+    `now_ns` is the instant of the account's feed, `quote` the NBBO in force then. Submitting the same
+    ticket again gives the order it gave the first time. Raises InvalidInput or a denial.
+    """
+    try:
+        with transaction.atomic():
+            order = _take(account=account, ticket=ticket, now_ns=now_ns, quote=quote, actor=actor)
+    except RaxxError as denial:
+        known = resubmitted(account=account, ticket=ticket)
+        if known is not None:
+            return Submitted(known, created=False)
+        if not isinstance(denial, InvalidInput):
+            _record_denial(account, ticket, denial, at=from_ns(now_ns), actor=actor)
+        raise
+    if order is None:
+        known = resubmitted(account=account, ticket=ticket)
+        if known is None:
+            raise RuntimeError("an order was refused by its client_order_id, which names no order")
+        return Submitted(known, created=False)
+    return Submitted(order, created=True)
+
+
+def resubmitted(*, account: AccountRef, ticket: Ticket) -> Order | None:
+    """The order that `ticket.client_order_id` names, if there is one. Raises ClientOrderIdReused."""
+    known = Order.objects.filter(account_id=account.id, client_order_id=ticket.client_order_id).first()
+    if known is None:
+        return None
+    terms = (known.symbol, known.side, known.qty, known.order_type, known.limit_price, known.time_in_force)
+    asked = (
+        ticket.symbol,
+        ticket.side,
+        ticket.qty,
+        ticket.order_type,
+        ticket.limit_price,
+        ticket.time_in_force,
+    )
+    if terms != asked:
+        raise ClientOrderIdReused(
+            f"client_order_id {ticket.client_order_id!r} already names an order with other terms. Choose a new one.",
+            field="client_order_id",
+            rule="names one order for ever",
+            value=ticket.client_order_id,
+            remedy="Choose a new client_order_id.",
+            order_id=known.pk,
+        )
+    return known
+
+
+@transaction.atomic
+def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: str) -> Order:
+    """Cancel an open order; canceling a canceled one changes nothing. Works under every kill switch.
+
+    `at`: the instant of the account's feed, None when it cannot be told (the order's own last instant
+    then stands in). Raises NotFound, OrderNotOpen.
+    """
+    _, order = _lock_order(account.id, order_id)
+    if order.status == OrderStatus.CANCELED:
+        return order
+    _require_open(order)
+    _end(order, OrderStatus.CANCELED, at=_not_before(order, at), action=events.ORDER_CANCELED, actor=actor)
+    return order
+
+
+@transaction.atomic
+def replace(
+    *,
+    account: AccountRef,
+    order_id: UUID,
+    qty: Decimal | None,
+    limit_price: Decimal | None,
+    client_order_id: str,
+    now_ns: int,
+    quote: Quote | None,
+    actor: str,
+) -> Order:
+    """End an open order and take another in its place with changed terms, both or neither.
+
+    The new order arrives anew: it has its own id and number, and `replaces` names the old one. Raises
+    NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands as it was.
+    """
+    _, old = _lock_order(account.id, order_id)
+    _require_open(old)
+    ticket = Ticket(
+        symbol=old.symbol, side=Side(old.side), qty=qty if qty is not None else old.qty,
+        order_type=OrderType(old.order_type), time_in_force=TimeInForce(old.time_in_force),
+        limit_price=limit_price if limit_price is not None else old.limit_price, client_order_id=client_order_id,
+    )  # fmt: skip
+    if (ticket.qty, ticket.limit_price) == (old.qty, old.limit_price):
+        raise InvalidInput(
+            field="(body)",
+            rule="must change qty or limit_price",
+            value="nothing changed",
+            remedy="Send what should change.",
+        )
+    at = from_ns(now_ns)
+    _end(old, OrderStatus.REPLACED, at=_not_before(old, at), action=events.ORDER_REPLACED, actor=actor)
+    order = _take(account=account, ticket=ticket, now_ns=now_ns, quote=quote, actor=actor, replaces=old)
+    if order is None:
+        raise ClientOrderIdReused(
+            f"client_order_id {client_order_id!r} already names an order. Choose a new one.",
+            field="client_order_id",
+            rule="names one order for ever",
+            value=client_order_id,
+            remedy="Choose a new client_order_id.",
+        )
+    return order
+
+
+# -- the parts --------------------------------------------------------------------------------------
+
+
+def _take(
+    *,
+    account: AccountRef,
+    ticket: Ticket,
+    now_ns: int,
+    quote: Quote | None,
+    actor: str,
+    replaces: Order | None = None,
+) -> Order | None:
+    """Check, hold and insert. None: the client_order_id is taken."""
+    locked = order_store.lock(account.id, ticket.symbol)
+    if locked is None or locked.status != Account.Status.ACTIVE:
+        raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
+    switches.require_open(locked.switches)
+    if locked.instrument is None:
+        raise UnknownSymbolForm(
+            field="symbol",
+            rule="must be an instrument that this account's feed quotes",
+            value=ticket.symbol,
+            remedy="Check the spelling; options are written like SPY261218C00650000.",
+        )
+    order = _order(account, ticket, locked.instrument, now_ns=now_ns, replaces=replaces)
+    engine_order = to_engine(order)
+    position = None
+    if engine_order.side is Side.SELL:
+        position = order_store.lock_position(account.id, ticket.symbol)
+        free = position.qty - position.qty_held if position else Decimal(0)
+        margin.check_quantity(engine_order, available=free)
+    else:
+        order.cash_hold = _cash_to_hold(engine_order, locked, quote)
+    entry = log.Entry(
+        action=events.ORDER_ACCEPTED, actor=actor, object_type="mbt.order", object_id=order.pk, at=order.accepted_at,
+        changes={
+            "symbol": order.symbol, "side": order.side, "qty": order.qty, "order_type": order.order_type,
+            "limit_price": order.limit_price, "time_in_force": order.time_in_force, "cash_hold": order.cash_hold,
+        },
+    )  # fmt: skip
+    number = order_store.insert(order, position=position, entry=entry)
+    if number is None:
+        return None
+    order.number = number
+    return order
+
+
+def _order(
+    account: AccountRef, ticket: Ticket, instrument: Instrument, *, now_ns: int, replaces: Order | None
+) -> Order:
+    """The row to be, its terms checked against instrument and hours."""
+    sessions = calendar.of_feed(account.feed)
+    session = sessions.current_or_next(now_ns)
+    tickets.check_terms(ticket, instrument)
+    tickets.check_moment(ticket, instrument, session=session, sessions=sessions, now_ns=now_ns)
+    expires = tickets.expires_ns(ticket, instrument, session=session, sessions=sessions)
+    return Order(
+        id=new_id(), number=0, account_id=account.id, client_order_id=ticket.client_order_id, symbol=instrument.symbol,
+        asset_class=instrument.asset_class, multiplier=instrument.multiplier, side=ticket.side, qty=ticket.qty,
+        order_type=ticket.order_type, limit_price=ticket.limit_price, time_in_force=ticket.time_in_force,
+        status=OrderStatus.ACCEPTED, replaces=replaces, accepted_at=from_ns(now_ns),
+        expires_at=None if expires == NEVER_NS else from_ns(expires),
+    )  # fmt: skip
+
+
+def _cash_to_hold(order: EngineOrder, locked: order_store.Locked, quote: Quote | None) -> Decimal:
+    ask = quote.ask if quote else 0
+    if not order.limit and not ask:
+        raise NoPrice(
+            f"{order.symbol} has no ask now, so a market order cannot be priced. Send a limit order.",
+            field="order_type",
+            rule="a market buy needs an ask to be priced by",
+            value=order.type,
+            remedy="Send a limit order.",
+        )
+    needed = margin.cash_to_hold(order, ask=ask)
+    margin.check_cash(order, needed=needed, available=locked.cash_balance - locked.cash_held, ask=ask)
+    return needed
+
+
+def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:
+    """Account first, then order: everybody locks in this order."""
+    account = Account.objects.select_for_update().filter(pk=account_id).first()
+    order = Order.objects.select_for_update().filter(pk=order_id, account_id=account_id).first()
+    if account is None or order is None:
+        raise NotFound(
+            f"There is no order {order_id}.", field="id", value=order_id, remedy="List your orders."
+        )
+    return account, order
+
+
+def _require_open(order: Order) -> None:
+    if OrderStatus(order.status) not in OPEN_STATUSES:
+        raise OrderNotOpen(
+            f"The order is {order.status} since {order.closed_at:%Y-%m-%d %H:%M:%S} UTC; it can no longer change.",
+            rule="only an open order can change",
+            value=order.status,
+            remedy="Send a new order.",
+            order_id=order.pk,
+        )
+
+
+def _end(order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str) -> None:
+    """Close an open order whose account is locked: holds released, recorded, announced."""
+    before = order.status
+    if order.side == Side.BUY:
+        account = Account.objects.get(pk=order.account_id)
+        account.cash_held -= order.cash_hold
+        account.save(update_fields=["cash_held"])
+    else:
+        position = Position.objects.select_for_update().get(
+            account_id=order.account_id, symbol=order.symbol, closed_at__isnull=True
+        )
+        position.qty_held -= order.qty - order.filled_qty
+        position.save(update_fields=["qty_held"])
+    order.status, order.closed_at, order.cash_hold = status, at, Decimal(0)
+    order.save(update_fields=["status", "closed_at", "cash_hold"])
+    log.record(
+        action,
+        actor=actor,
+        object_type="mbt.order",
+        object_id=order.pk,
+        at=at,
+        changes={"status": [before, status]},
+    )
+    outbox.add(topic=events.ORDERS_TOPIC, key=str(order.pk), payload={"order_id": order.pk, "event": status})
+
+
+def _not_before(order: Order, at: datetime | None) -> datetime:
+    """Nothing ends before it began, whatever a clock says."""
+    began = order.working_at or order.accepted_at
+    return max(began, at) if at else began
+
+
+@transaction.atomic
+def _record_denial(
+    account: AccountRef, ticket: Ticket, denial: RaxxError, *, at: datetime, actor: str
+) -> None:
+    log.record(
+        events.ORDER_DENIED,
+        actor=actor,
+        object_type="mbt.account",
+        object_id=account.id,
+        at=at,
+        reason=denial.code,
+        changes={
+            "symbol": ticket.symbol,
+            "side": ticket.side,
+            "qty": ticket.qty,
+            "limit_price": ticket.limit_price,
+        },
+    )

@@ -1,0 +1,116 @@
+"""Playing a day in lockstep: the feed stops at each command, which goes through the ordinary services, and
+then goes on. What a live engine does with the same commands and quotes is the same, fill for fill."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from audit import pseudonym
+from mbt.engine.tickets import Ticket
+from mbt.models import Account, EngineState, Order
+from mbt.selectors import AccountRef
+from mbt.services import orders
+from mbt.services.accounts import open_account
+from mbt.services.engine import Engine
+from raxx.identity.models import User
+from raxx.identity.services.users import register
+from raxx.kernel.clock import from_ns, now
+from raxx.kernel.errors import RaxxError
+from raxx.kernel.ids import new_id
+from raxx.market.board import Board
+from raxx.market.feeds.base import SteppedFeed
+from raxx.market.models import Instrument
+from raxx.market.quotes import Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A ticket that was not taken."""
+
+    ticket: Ticket
+    at_ns: int
+    problem: RaxxError
+
+
+@dataclass
+class PaperDay:
+    """An account of its own on a feed of its own, played step by step. `close` removes both."""
+
+    feed: SteppedFeed
+    cash: Decimal
+    board: Board | None = None
+    denials: list[Denial] = field(default_factory=list)
+    engine: Engine = field(init=False)
+    user: User = field(init=False)
+    account: AccountRef = field(init=False)
+
+    def open(self, at: datetime) -> None:
+        """Register a trader, give them the cash, and start the engine at the beginning of the feed."""
+        self.user = register(
+            email=f"paper-day-{new_id().hex}@example.com", now=now(), actor=pseudonym.OPERATOR_SHELL
+        )
+        row = open_account(
+            user_id=self.user.pk, cash=self.cash, feed=self.feed.name, now=at, actor=pseudonym.OPERATOR_SHELL
+        )
+        self.account = AccountRef(row.pk, row.feed)
+        self.engine = Engine(self.feed, self.board)
+        self.engine.start()
+
+    def advance(self, at_ns: int) -> None:
+        """Play the feed on to an instant; everything that falls due until then is settled."""
+        self.engine.advance(self.feed.advance_to(at_ns))
+
+    def quote(self, symbol: str) -> Quote | None:
+        return self.engine.last_quote(symbol)
+
+    def submit(self, ticket: Ticket) -> Order | None:
+        """Through the ordinary service, at the feed's instant. None: it was denied, see `denials`."""
+        return self._attempt(ticket, lambda: orders.submit(
+            account=self.account, ticket=ticket, now_ns=self.engine.now_ns, quote=self.quote(ticket.symbol), actor=self._actor,
+        ).order)  # fmt: skip
+
+    def cancel(self, order_id: UUID) -> None:
+        """Cancel an order if it is still open."""
+        try:
+            orders.cancel(
+                account=self.account, order_id=order_id, at=from_ns(self.engine.now_ns), actor=self._actor
+            )
+        except orders.OrderNotOpen:
+            return
+        self.engine.forget([order_id])
+
+    def replace(self, order: Order, *, limit_price: Decimal, client_order_id: str) -> Order | None:
+        """Move an order's limit if it is still open."""
+        try:
+            replacement = orders.replace(
+                account=self.account, order_id=order.pk, qty=None, limit_price=limit_price, now_ns=self.engine.now_ns,
+                client_order_id=client_order_id, quote=self.quote(order.symbol), actor=self._actor,
+            )  # fmt: skip
+        except RaxxError:
+            return None
+        self.engine.forget([order.pk])
+        self.engine.take_in([replacement.pk])
+        return replacement
+
+    def close(self) -> None:
+        """Remove the account and everything that only it had. The audit record stays."""
+        Account.objects.filter(pk=self.account.id).delete()
+        self.user.delete()
+        Instrument.objects.filter(feed=self.feed.name).delete()
+        EngineState.objects.filter(pk=self.feed.name).delete()
+        self.feed.close()
+
+    @property
+    def _actor(self) -> str:
+        return pseudonym.actor_ref_for(self.user.pk)
+
+    def _attempt(self, ticket: Ticket, act: Callable[[], Order]) -> Order | None:
+        try:
+            order = act()
+        except RaxxError as problem:
+            self.denials.append(Denial(ticket, self.engine.now_ns, problem))
+            return None
+        self.engine.take_in([order.pk])
+        return order

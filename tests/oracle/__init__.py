@@ -1,0 +1,1 @@
+"""An independent reading of docs/rules/fills.md, to hold the product's engine against."""

@@ -1,12 +1,14 @@
 """Reads: who has what, and what the market of an account says now."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
 
 from mbt.engine.explain import Explanation, FillFacts, OrderFacts, QuoteFacts, explain
@@ -187,20 +189,17 @@ class AccountSummary:
 
 
 def account_summary(account: AccountRef) -> AccountSummary:
-    row = Account.objects.get(pk=account.id)
-    found, marked_at = holdings(account)
-    realized = Position.objects.filter(account_id=account.id).aggregate(total=Sum("realized"))["total"]
+    with _snapshot():  # else a fill between the statements would be in the positions and not in the cash
+        row = Account.objects.get(pk=account.id)
+        rows = _open_positions(account.id)
+        realized = Position.objects.filter(account_id=account.id).aggregate(total=Sum("realized"))["total"]
+    found, marked_at = _marked(rows, account.feed)
     return AccountSummary(row, found, realized or Decimal("0.00"), marked_at)
 
 
 def holdings(account: AccountRef) -> tuple[list[Holding], datetime | None]:
     """Open positions by symbol, marked at the middle of a two-sided NBBO, and the instant of the marks."""
-    rows = list(Position.objects.filter(account_id=account.id, closed_at__isnull=True).order_by("symbol"))
-    view = _view(account.feed, [row.symbol for row in rows])
-    quotes = view.quotes if view else {}
-    return [Holding(row, _mark(quotes.get(row.symbol))) for row in rows], from_ns(
-        view.now_ns
-    ) if view else None
+    return _marked(_open_positions(account.id), account.feed)
 
 
 def holding(account: AccountRef, symbol: str) -> tuple[Holding, datetime | None]:
@@ -218,8 +217,9 @@ def holding(account: AccountRef, symbol: str) -> tuple[Holding, datetime | None]
 def explanation(account: AccountRef, order_id: UUID) -> Explanation:
     """The story of one order. Raises NotFound."""
     row = order(account.id, order_id)
-    fill = row.fills.first()
-    amount = row.activities.values_list("amount", flat=True).first()
+    # Asked of the row as it was read: a fill that comes a moment later belongs into the next answer.
+    fill = row.fills.first() if row.filled_qty else None
+    amount = row.activities.values_list("amount", flat=True).first() if fill else None
     view = _view(account.feed, [row.symbol]) if row.closed_at is None else None
     quote = view.quotes.get(row.symbol) if view else None
     engine_order = to_engine(row)
@@ -233,8 +233,9 @@ def explanation(account: AccountRef, order_id: UUID) -> Explanation:
         arrival=_quote_facts(row.arrival), refusals={why: _quote_facts(facts) for why, facts in row.refusals.items()},
         fill=_fill_facts(fill, amount) if fill and amount is not None else None,
         now=QuoteFacts(
-            quote_ns=quote.ts, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask, ask_size=quote.ask_size, at_ns=view.now_ns,
-        ) if quote and view else None,
+            quote_ns=quote.ts, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask, ask_size=quote.ask_size,
+        ) if quote else None,
+        now_ns=view.now_ns if view else None,
         session=calendar.of_feed(account.feed).current_or_next(view.now_ns) if view else None,
     ))  # fmt: skip
 
@@ -277,6 +278,29 @@ def ledger(account_id: UUID) -> Ledger:
         ],
         positions=list(held.values()),
     )  # fmt: skip
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    """Everything read inside is as of one instant. Inside a transaction that has begun it changes nothing."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _open_positions(account_id: UUID) -> list[Position]:
+    return list(Position.objects.filter(account_id=account_id, closed_at__isnull=True).order_by("symbol"))
+
+
+def _marked(rows: list[Position], feed: str) -> tuple[list[Holding], datetime | None]:
+    view = _view(feed, [row.symbol for row in rows])
+    if view is None:
+        return [Holding(row, None) for row in rows], None
+    return [Holding(row, _mark(view.quotes.get(row.symbol))) for row in rows], from_ns(view.now_ns)
 
 
 def _view(feed: str, symbols: list[str]) -> BoardView | None:

@@ -78,7 +78,8 @@ class OrderApi(PaperApi):
         responses=schema.responses(_ORDER, failures=(400, 403, 404, 409, 413, 422)),
     )  # fmt: skip
     def patch(self, request: Request, order_id: UUID) -> Response:
-        """Answers with a new order whose `replaces` names the old one. Both happen, or neither."""
+        """Answers with a new order whose `replaces` names the old one. Both happen, or neither. Sending the
+        same change with the same `client_order_id` again answers with the same order."""
         changes = forms.REPLACEMENT.read(request.data)
         account = self.account(request)
         old = selectors.order(account.id, order_id)

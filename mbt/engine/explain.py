@@ -40,7 +40,11 @@ class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything recorded about an order, and, for an open one, the market now."""
+    """Everything recorded about an order.
+
+    For an open one also the market: its instant `now_ns` (None: the market data does not answer), the NBBO
+    in force `now` (None: there is none), and the `session` in progress or the next.
+    """
 
     symbol: str
     asset_class: AssetClass
@@ -59,6 +63,7 @@ class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
     arrival: QuoteFacts | None
     refusals: dict[str, QuoteFacts | None]
     fill: FillFacts | None
+    now_ns: int | None = None
     now: QuoteFacts | None = None
     session: Session | None = None
 
@@ -116,8 +121,8 @@ def _asked(order: OrderFacts) -> str:
 
 
 def _arrived(order: OrderFacts) -> list[str]:
-    if order.arrival is None or order.fill is not None:
-        return []
+    if order.arrival is None or (order.fill is not None and order.working_ns is None):
+        return []  # where it filled on arrival, the fill tells of the same quote
     quote = _market(order.arrival)
     if order.working_ns is not None:
         waited = "" if order.working_ns == order.accepted_ns else " (the first usable quote it met)"
@@ -179,22 +184,25 @@ def _filled(
 def _open(order: OrderFacts, sentences: list[str], facts: dict[str, str | int | None]) -> str:
     if order.expires_ns is not None:
         sentences.append(f"It expires at {show_exchange_moment(order.expires_ns)}.")
-    if order.session is not None and order.now is not None and not order.session.is_open(order.now.at_ns):
+    if order.now_ns is None or order.session is None:
+        return "Working; the market data does not answer now, so its distance to a fill cannot be told."
+    if not order.session.is_open(order.now_ns):
         opens = show_exchange_moment(order.session.open_ns)
         return f"Waiting: the market is closed. It acts on the first usable quote after {opens}."
-    if order.now is None:
-        return "Working; the market data does not answer now, so its distance to a fill cannot be told."
-    touch = order.now.ask if order.side is Side.BUY else order.now.bid
-    if order.status is OrderStatus.ACCEPTED or not order.limit or not touch:
+    if order.status is OrderStatus.ACCEPTED:
         return "Waiting for its first usable quote: two-sided, not crossed and fresh."
+    side, move = ("ask", "fall") if order.side is Side.BUY else ("bid", "rise")
+    touch = (order.now.ask if order.side is Side.BUY else order.now.bid) if order.now else 0
+    if order.now is None or not touch:
+        return f"Resting: there is no {side} now. It fills when a usable quote has its {side} at ${show_price(order.limit)} or better."
     distance = (touch - order.limit) if order.side is Side.BUY else (order.limit - touch)
     facts.update(
         nbbo_bid=_dollars(order.now.bid), nbbo_ask=_dollars(order.now.ask), quote_ns=order.now.quote_ns,
         distance_to_fill=_plain(from_ticks(distance)),
     )  # fmt: skip
-    side = "ask" if order.side is Side.BUY else "bid"
-    move = "fall" if order.side is Side.BUY else "rise"
-    return f"Resting: the best {side} is ${show_price(touch)} and must {move} by ${show_price(max(distance, 1))} to reach ${show_price(order.limit)}."
+    if distance <= 0:
+        return f"Resting: the best {side} of ${show_price(touch)} reaches ${show_price(order.limit)}; it fills at the first usable quote like that."
+    return f"Resting: the best {side} is ${show_price(touch)} and must {move} by ${show_price(distance)} to reach ${show_price(order.limit)}."
 
 
 def _ended(order: OrderFacts, sentences: list[str], facts: dict[str, str | int | None]) -> str:
@@ -207,6 +215,8 @@ def _ended(order: OrderFacts, sentences: list[str], facts: dict[str, str | int |
                 sentences.append(
                     f"While it worked, no usable quote had its {side} at ${show_price(order.limit)} or better."
                 )
+            elif order.working_ns is None:
+                sentences.append("While it waited, no usable quote of it came.")
             return f"Expired unfilled at {when}, the end of its time in force."
         case OrderStatus.REPLACED:
             return f"Replaced at {when} by an order with changed terms."
@@ -241,4 +251,4 @@ def _plain(value: Decimal) -> str:
 
 
 def _dollars(ticks: int) -> str | None:
-    return _plain(from_ticks(ticks)) if ticks else None
+    return show_price(ticks).replace(",", "") if ticks else None

@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import connection
+import structlog
+from django.db import InternalError, ProgrammingError, connection
 
-from audit import log
+from audit.log import Entry
+from audit.log import values as audit_values
 from console import switches
 from mbt.events import ORDERS_TOPIC
 from mbt.models import Order
 from raxx.kernel import outbox
 from raxx.market.contracts import Instrument, parse_symbol
+
+log = structlog.get_logger(__name__)
 
 
 class Locked(NamedTuple):
@@ -69,10 +73,18 @@ SELECT (SELECT number FROM o), (SELECT id FROM announced)
 
 
 def lock(account_id: UUID, symbol: str) -> Locked | None:
-    """Lock the account, and pass the gate of the kill switches. None: there is no such account."""
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK.format(gate=switches.SQL_GATE), [symbol, account_id])
-        row = cursor.fetchone()
+    """Lock the account, and pass the gate of the kill switches. None: there is no such account.
+
+    Raises TradingDisabled when the gate itself fails: a switch that cannot be read counts as on.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK.format(gate=switches.SQL_GATE), [symbol, account_id])
+            row = cursor.fetchone()
+    except (ProgrammingError, InternalError):
+        log.error("orders refused: account and kill switches cannot be read", exc_info=True)
+        switches.require_open(switches.states_of(None))
+        raise
     if row is None:
         return None
     status, feed, balance, held, known, active = row
@@ -88,13 +100,13 @@ def lock_position(account_id: UUID, symbol: str) -> LockedPosition | None:
     return LockedPosition(*row) if row else None
 
 
-def insert(order: Order, *, position: LockedPosition | None, entry: log.Entry) -> int | None:
+def insert(order: Order, *, position: LockedPosition | None, entry: Entry) -> int | None:
     """Write an accepted order with its hold, its audit row and its announcement.
 
     Returns the order's number. None: the client_order_id is taken, and nothing was written.
     """
     payload = msgspec.json.encode({"order_id": order.id, "event": "accepted"}).decode()
-    audit_row = log.values(entry)
+    audit_row = audit_values(entry)
     parameters: dict[str, Any] = {
         "id": order.id, "account": order.account_id,
         "client_order_id": order.client_order_id, "symbol": order.symbol, "asset_class": order.asset_class,

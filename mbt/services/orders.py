@@ -1,5 +1,6 @@
 """Submit, cancel and replace. Each: lock, gate, decide, record; announced after the commit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -73,8 +74,10 @@ def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quote: Quote | N
         known = resubmitted(account=account, ticket=ticket)
         if known is not None:
             return Submitted(known, created=False)
-        if not isinstance(denial, InvalidInput):
-            _record_denial(account, ticket, denial, at=from_ns(now_ns), actor=actor)
+        terms = {
+            "symbol": ticket.symbol, "side": ticket.side, "qty": ticket.qty, "limit_price": ticket.limit_price,
+        }  # fmt: skip
+        _record_denial(denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=terms)
         raise
     if order is None:
         known = resubmitted(account=account, ticket=ticket)
@@ -125,7 +128,6 @@ def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: s
     return order
 
 
-@transaction.atomic
 def replace(
     *,
     account: AccountRef,
@@ -139,16 +141,49 @@ def replace(
 ) -> Order:
     """End an open order and take another in its place with changed terms, both or neither.
 
-    The new order arrives anew: it has its own id and number, and `replaces` names the old one. Raises
+    The new order arrives anew: it has its own id and number, and `replaces` names the old one. Replacing
+    again with the same client_order_id and terms gives the order it gave the first time. Raises
     NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands as it was.
     """
+    try:
+        with transaction.atomic():
+            return _replace(
+                account=account, order_id=order_id, qty=qty, limit_price=limit_price, client_order_id=client_order_id,
+                now_ns=now_ns, quote=quote, actor=actor,
+            )  # fmt: skip
+    except RaxxError as denial:
+        terms = {"qty": qty, "limit_price": limit_price}
+        _record_denial(denial, "mbt.order", order_id, at=from_ns(now_ns), actor=actor, changes=terms)
+        raise
+
+
+# -- the parts --------------------------------------------------------------------------------------
+
+
+def _replace(
+    *,
+    account: AccountRef,
+    order_id: UUID,
+    qty: Decimal | None,
+    limit_price: Decimal | None,
+    client_order_id: str,
+    now_ns: int,
+    quote: Quote | None,
+    actor: str,
+) -> Order:
+    # The gate comes before the row locks, as in a submission: else the two could wait for each other.
+    switches.require_open(switches.enter())
     _, old = _lock_order(account.id, order_id)
-    _require_open(old)
     ticket = Ticket(
         symbol=old.symbol, side=Side(old.side), qty=qty if qty is not None else old.qty,
         order_type=OrderType(old.order_type), time_in_force=TimeInForce(old.time_in_force),
         limit_price=limit_price if limit_price is not None else old.limit_price, client_order_id=client_order_id,
     )  # fmt: skip
+    if old.status == OrderStatus.REPLACED:
+        known = Order.objects.filter(replaces=old, client_order_id=client_order_id).first()
+        if known is not None and (known.qty, known.limit_price) == (ticket.qty, ticket.limit_price):
+            return known
+    _require_open(old)
     if (ticket.qty, ticket.limit_price) == (old.qty, old.limit_price):
         raise InvalidInput(
             field="(body)",
@@ -168,9 +203,6 @@ def replace(
             remedy="Choose a new client_order_id.",
         )
     return order
-
-
-# -- the parts --------------------------------------------------------------------------------------
 
 
 def _take(
@@ -304,21 +336,27 @@ def _not_before(order: Order, at: datetime | None) -> datetime:
     return max(began, at) if at else began
 
 
+# Requests that make no sense are answered and forgotten; what the account may not do is a denial.
+_MISTAKES = (InvalidInput, NotFound, OrderNotOpen, ClientOrderIdReused)
+
+
 @transaction.atomic
 def _record_denial(
-    account: AccountRef, ticket: Ticket, denial: RaxxError, *, at: datetime, actor: str
+    denial: RaxxError,
+    object_type: str,
+    object_id: UUID,
+    *,
+    at: datetime,
+    actor: str,
+    changes: Mapping[str, object],
 ) -> None:
-    log.record(
-        events.ORDER_DENIED,
-        actor=actor,
-        object_type="mbt.account",
-        object_id=account.id,
-        at=at,
-        reason=denial.code,
-        changes={
-            "symbol": ticket.symbol,
-            "side": ticket.side,
-            "qty": ticket.qty,
-            "limit_price": ticket.limit_price,
-        },
-    )
+    if not isinstance(denial, _MISTAKES):
+        log.record(
+            events.ORDER_DENIED,
+            actor=actor,
+            object_type=object_type,
+            object_id=object_id,
+            at=at,
+            reason=denial.code,
+            changes=changes,
+        )

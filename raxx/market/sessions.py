@@ -1,0 +1,59 @@
+"""Trading sessions as plain values, so that the engine can ask about time without a calendar library."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One regular session: it trades while open_ns <= t < close_ns (nanoseconds UTC)."""
+
+    date: date
+    open_ns: int
+    close_ns: int
+    early_close: bool = False
+
+    def is_open(self, at_ns: int) -> bool:
+        return self.open_ns <= at_ns < self.close_ns
+
+
+class Sessions:
+    """An ordered run of sessions of one calendar; no two share a date or overlap.
+
+    `name` says which ("XNYS", "ALWAYS"). Asking beyond the last one raises LookupError: an
+    unknown future is not a closed market.
+    """
+
+    def __init__(self, name: str, sessions: Iterable[Session]) -> None:
+        self.name = name
+        self._all = sorted(sessions, key=lambda s: s.open_ns)
+        self._opens = [s.open_ns for s in self._all]
+        self._closes = [s.close_ns for s in self._all]
+        self._by_date = {s.date: s for s in self._all}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def current_or_next(self, at_ns: int) -> Session:
+        """The session in progress at `at_ns`, else the first one to come."""
+        index = bisect_right(self._closes, at_ns)
+        if index == len(self._all):
+            raise LookupError(f"calendar {self.name} knows no session after {at_ns}")
+        return self._all[index]
+
+    def last_opened(self, at_ns: int) -> Session | None:
+        """The session in progress at `at_ns`, else the latest one before; None before the first."""
+        index = bisect_right(self._opens, at_ns)
+        return self._all[index - 1] if index else None
+
+    def is_open(self, at_ns: int) -> bool:
+        return self.current_or_next(at_ns).is_open(at_ns)
+
+    def on(self, day: date) -> Session | None:
+        """The session of that date, or None when the market is closed all day."""
+        return self._by_date.get(day)

@@ -65,7 +65,10 @@ class SimulatedFeed:
         return [parse_symbol(symbol) for symbol in self._market.symbols(self._now_ns // SECOND_NS)]
 
     def start(self, after_ns: int | None) -> dict[str, Quote]:
-        """Begin after that instant; from the beginning, the first batch has a quote of every symbol."""
+        """Begin after that instant; from the beginning, the first batch has a quote of every symbol.
+
+        Every symbol has a quote in force; those new on a day get it within the first second of the day.
+        """
         self._over = False
         if after_ns is not None:
             self._waiting = []
@@ -124,7 +127,8 @@ class SimulatedFeed:
         self._next = self._second.until(at_ns)
         in_force.update((quote.symbol, quote) for quote in self._second.rows(0, self._next))
         self._now_ns, self._started = at_ns, True
-        return in_force
+        # Of what is listed now: not what expired yesterday.
+        return {symbol: in_force[symbol] for symbol in self._second.symbols if symbol in in_force}
 
     def _deliver(self, at_ns: int) -> Batch:
         quotes, self._waiting = self._waiting, []

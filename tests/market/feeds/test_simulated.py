@@ -333,7 +333,7 @@ def test_a_new_day_lists_new_contracts_and_quotes_them_at_once() -> None:
     assert new <= quoted
     restarted = driven()
     in_force = restarted.start(midnight_ns + 2 * SECOND_NS)
-    assert {i.symbol for i in restarted.instruments()} <= in_force.keys()
+    assert {i.symbol for i in restarted.instruments()} == in_force.keys()
 
 
 def test_it_is_open_day_and_night() -> None:

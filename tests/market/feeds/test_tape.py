@@ -87,7 +87,7 @@ def test_name(write_tape: WriteTape, names: list[str], expected: str) -> None:
 
 def test_a_long_name_is_cut_and_stays_one_of_a_kind(write_tape: WriteTape) -> None:
     tape = read_tape([write_tape(*ROWS, name=f"quotes_tick_LONGNAME{n}_20240108.csv") for n in range(5)])
-    assert len(tape.name) == 48
+    assert len(tape.name) == 40
     assert tape.name.endswith(f"-{tape.digest[:8]}")
 
 

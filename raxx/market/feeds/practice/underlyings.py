@@ -48,7 +48,8 @@ class Underlying:
     @property
     def own_volatility(self) -> float:
         """Of the part that is not the market's."""
-        return math.sqrt(max(self.volatility**2 - (self.beta * MARKET_VOLATILITY) ** 2, 0.0))
+        shared = self.beta * MARKET_VOLATILITY
+        return math.sqrt(max(self.volatility * self.volatility - shared * shared, 0.0))
 
 
 UNDERLYINGS = (

@@ -71,3 +71,15 @@ def test_downside_is_dearer_than_upside() -> None:
     down, middle, up = np.sqrt(surface(-0.7, 1.15, 0.15, 30 / 365, np.array([-0.1, 0.0, 0.1])))
     assert down > 1.4 * middle
     assert up < down
+
+
+def test_the_example_of_the_document() -> None:
+    """docs/rules/market-data.md#options: stock 670.00, strike 650, thirty days, volatility 18 %."""
+    k, skew, curvature = np.log(np.array([650.0 / 670.0])), np.array([-0.70]), np.array([1.15])
+    theta = pricing.variance_at_the_money(np.array([30 / 365]), np.array([0.18]), np.array([0.15]))
+    assert theta[0] == pytest.approx(0.0023943, abs=5e-8)
+    variance = pricing.total_variance(k, theta, skew, curvature)
+    assert np.sqrt(variance / (30 / 365))[0] == pytest.approx(0.2118, abs=5e-5)
+    worth = pricing.values(np.array([670.0]), np.array([650.0]), k, variance)
+    assert worth.puts[0] == pytest.approx(7.9350, abs=5e-5)
+    assert worth.calls[0] == pytest.approx(27.9350, abs=5e-5)

@@ -64,7 +64,6 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "pgtrigger",
     "rest_framework",
 ]
 MIDDLEWARE = [
@@ -131,6 +130,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Simulated trading of US stocks and options. Every order can be explained.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["raxx.kernel.api.schema.hoist"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
@@ -190,7 +190,7 @@ LOGGING = {
         "handlers": ["stdout"],
         "level": env.choice("RAXX_LOG_LEVEL", options=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
     },
-    "loggers": {"exchange_calendars": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}},
+    "loggers": {"exchange_calendars": {"level": "WARNING"}, "celery": {"level": "WARNING"}},
 }
 structlog.configure(
     processors=[*_PRE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from mbt.engine.orders import OrderStatus
 from mbt.models import Activity, Order
 from mbt.selectors import AccountSummary, Holding
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class OrderShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,14 +29,14 @@ class OrderShape(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     filled_avg_price: str | None
     cash_hold: str
-    submitted_at: datetime
-    accepted_at: datetime
-    working_at: datetime | None
-    filled_at: datetime | None
-    canceled_at: datetime | None
-    expired_at: datetime | None
-    replaced_at: datetime | None
-    expires_at: datetime | None
+    submitted_at: Instant
+    accepted_at: Instant
+    working_at: Instant | None
+    filled_at: Instant | None
+    canceled_at: Instant | None
+    expired_at: Instant | None
+    replaced_at: Instant | None
+    expires_at: Instant | None
     replaces: UUID | None
 
 
@@ -51,7 +54,7 @@ class AccountShape(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pl: str | None
     realized_pl: str
     simulated: bool
-    created_at: datetime
+    created_at: Instant
 
 
 class PositionShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +70,7 @@ class PositionShape(msgspec.Struct, frozen=True, kw_only=True):
     market_value: str | None
     unrealized_pl: str | None
     realized_pl: str
-    opened_at: datetime
+    opened_at: Instant
 
 
 class ActivityShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +84,7 @@ class ActivityShape(msgspec.Struct, frozen=True, kw_only=True):
     realized_pl: str | None
     order_id: UUID | None
     ref_id: UUID
-    occurred_at: datetime
+    occurred_at: Instant
 
 
 def order(row: Order) -> OrderShape:

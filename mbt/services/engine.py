@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 import structlog
@@ -53,7 +54,7 @@ class Engine:
         self._matcher = Matcher(feed.sessions, now_ns=0)
         self._unpublished: dict[str, Quote] = {}
         self._published_ns = 0
-        self._instrument_day = -1
+        self._listed_on: date | None = None
         self._stopping = threading.Event()
 
     @property
@@ -168,10 +169,10 @@ class Engine:
         self.take_in()
 
     def _refresh_instruments(self) -> None:
-        """Chains roll from day to day."""
-        day = self.now_ns // (86_400 * clock.SECOND_NS)
-        if day != self._instrument_day:
-            self._instrument_day = day
+        """A new session may list new contracts."""
+        day = self.feed.sessions.current_or_next(self.now_ns).date
+        if day != self._listed_on:
+            self._listed_on = day
             instruments.load(feed=self.feed.name, found=self.feed.instruments())
 
     def _lock(self) -> None:

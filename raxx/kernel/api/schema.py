@@ -8,6 +8,7 @@ from raxx.kernel.api.fields import Field, Form
 from raxx.kernel.api.fields import Schema as JsonSchema
 
 _ERROR = {
+    "title": "Error",
     "type": "object",
     "properties": {
         "error": {
@@ -84,3 +85,25 @@ def _inline(schema: JsonSchema) -> JsonSchema:
 
     resolved: JsonSchema = resolve(schema)
     return resolved
+
+
+def hoist(result: JsonSchema, **_: object) -> JsonSchema:
+    """A drf-spectacular hook: named objects become components, each written once and referred to."""
+    components = result.setdefault("components", {}).setdefault("schemas", {})
+
+    def visit(node: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, list):
+            return [visit(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        visited = {key: visit(value) for key, value in node.items()}
+        title = visited.get("title")
+        if visited.get("type") != "object" or not isinstance(title, str):
+            return visited
+        name = title.removesuffix("Shape")
+        components[name] = {key: value for key, value in visited.items() if key != "title"}
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    result["paths"] = visit(result["paths"])
+    result["components"]["schemas"] = dict(sorted(components.items()))
+    return result

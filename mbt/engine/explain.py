@@ -234,7 +234,9 @@ def _ended(order: OrderFacts, sentences: list[str], facts: dict[str, str | int |
 
 
 def _market(quote: QuoteFacts) -> str:
-    return f"bid ${show_price(quote.bid)}, ask ${show_price(quote.ask)}"
+    bid = f"bid ${show_price(quote.bid)}" if quote.bid else "no bid"
+    ask = f"ask ${show_price(quote.ask)}" if quote.ask else "no ask"
+    return f"{bid}, {ask}"
 
 
 def _amount(order: OrderFacts) -> str:

@@ -76,7 +76,8 @@ class Matcher:
         self._books: dict[str, SymbolBook] = {}
         self._orders: dict[UUID, Order] = {}
         self._arrivals: list[tuple[int, int, Order]] = []  # heap: accepted_ns, number, order
-        self._expiries: list[tuple[int, int, UUID]] = []  # heap: expires_ns, number, id
+        self._expiries: list[int] = []  # heap of instants; day orders share theirs
+        self._expiring: dict[int, list[UUID]] = {}  # by instant
         self._told: dict[UUID, set[Why]] = {}
         self._decisions: list[Decision] = []
         for quote in (in_force or {}).values():
@@ -105,7 +106,7 @@ class Matcher:
             return
         self._orders[order.id] = order
         if order.expires_ns != NEVER_NS:
-            heappush(self._expiries, (order.expires_ns, order.number, order.id))
+            self._expire_at(order.expires_ns, order.id)
         if resting:
             self._book(order.symbol).rest(order)
         else:
@@ -145,17 +146,14 @@ class Matcher:
         """When something other than a quote happens next."""
         due = 2 * (self._session.close_ns if self._is_open else self._session.open_ns)
         if self._expiries:
-            due = min(due, 2 * self._expiries[0][0])
+            due = min(due, 2 * self._expiries[0])
         if self._arrivals:
             due = min(due, 2 * max(self._arrivals[0][0], self.now_ns) + 1)
         return due
 
     def _pass(self, due: Moment) -> None:
-        while self._expiries and 2 * self._expiries[0][0] <= due:
-            at_ns, _, order_id = heappop(self._expiries)
-            if (order := self._orders.get(order_id)) is not None:
-                self.remove(order_id)
-                self._decisions.append(Closed(order, at_ns, OrderStatus.EXPIRED))
+        while self._expiries and 2 * self._expiries[0] <= due:
+            self._expire(heappop(self._expiries))
         if self._is_open and due >= 2 * self._session.close_ns:
             self._session = self._sessions.current_or_next(self.now_ns)
             self._is_open = False
@@ -165,6 +163,20 @@ class Matcher:
             order = heappop(self._arrivals)[2]
             if order.id in self._orders:
                 self._arrive(order)
+
+    def _expire_at(self, at_ns: int, order_id: UUID) -> None:
+        same = self._expiring.get(at_ns)
+        if same is None:
+            same = self._expiring[at_ns] = []
+            heappush(self._expiries, at_ns)
+        same.append(order_id)
+
+    def _expire(self, at_ns: int) -> None:
+        """End the orders of that instant that are still here, in order of acceptance."""
+        over = [self._orders[i] for i in self._expiring.pop(at_ns) if i in self._orders]
+        for order in sorted(over, key=_number):
+            if self.remove(order.id):
+                self._decisions.append(Closed(order, at_ns, OrderStatus.EXPIRED))
 
     # -- quotes --------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import msgspec
 from mbt.engine.orders import NEVER_NS, OrderType, Side, TimeInForce
 from raxx.kernel.clock import EXCHANGE_ZONE, show_exchange_moment, to_ns
 from raxx.kernel.errors import InvalidInput, RaxxError
-from raxx.kernel.money import from_ticks, to_ticks
+from raxx.kernel.money import from_ticks, show_price, to_ticks
 from raxx.market.contracts import AssetClass, Instrument, price_step
 from raxx.market.sessions import Session, Sessions
 
@@ -119,7 +119,7 @@ def _check_step(price: Decimal, instrument: Instrument) -> None:
     step = price_step(instrument, ticks)
     if ticks % step:
         down = ticks // step * step
-        near = " or ".join(f"{from_ticks(t).normalize():f}" for t in (down, down + step) if t)
+        near = " or ".join(show_price(t).replace(",", "") for t in (down, down + step) if t)
         raise InvalidInput(
             field="limit_price",
             rule=f"must be a multiple of {from_ticks(step).normalize():f} at this price",

@@ -49,9 +49,7 @@ class Bell(threading.Thread):
         last: str | bytes = "$"
         while not self._stopping.is_set():
             try:
-                found: Any = valkey.shared().xread(
-                    {name: last}, count=1_000, block=_BLOCK_MS
-                )
+                found: Any = valkey.shared().xread({name: last}, count=1_000, block=_BLOCK_MS)
             except RedisError as failure:
                 log.warning("bell not heard", reason=str(failure))
                 time.sleep(_PAUSE_S)

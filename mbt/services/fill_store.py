@@ -26,6 +26,8 @@ class AccountRow(msgspec.Struct):
 
 
 class OrderRow(msgspec.Struct):
+    """`arrival` and `refusals` are what a batch adds: they are not read, and what is stored already stays."""
+
     id: UUID
     account_id: UUID
     status: str
@@ -35,8 +37,8 @@ class OrderRow(msgspec.Struct):
     filled_avg_price: Decimal | None
     working_at: datetime | None
     closed_at: datetime | None
-    arrival: dict[str, Any] | None
-    refusals: dict[str, Any]
+    arrival: dict[str, Any] | None = None
+    refusals: dict[str, Any] = {}
 
 
 class PositionRow(msgspec.Struct):
@@ -95,8 +97,7 @@ _LOCK_ACCOUNTS = (
     "SELECT id, cash_balance, cash_held FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 )
 _LOCK_ORDERS = """
-SELECT id, account_id, status, reason, cash_hold, filled_qty, filled_avg_price, working_at, closed_at,
-       arrival::text, refusals::text
+SELECT id, account_id, status, reason, cash_hold, filled_qty, filled_avg_price, working_at, closed_at
   FROM mbt_orders WHERE id = ANY(%s) ORDER BY id FOR UPDATE
 """
 _LOCK_POSITIONS = """
@@ -108,19 +109,19 @@ SELECT p.id, p.account_id, p.symbol, p.asset_class, p.multiplier, p.qty, p.qty_h
 
 _UPDATE_ACCOUNTS = """
 UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held
-  FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, cash_balance numeric, cash_held numeric) WHERE a.id = t.id
+  FROM json_to_recordset(%s::json) AS t(id uuid, cash_balance numeric, cash_held numeric) WHERE a.id = t.id
 """
 _UPDATE_ORDERS = """
 UPDATE mbt_orders o SET status = t.status, reason = t.reason, cash_hold = t.cash_hold, filled_qty = t.filled_qty,
        filled_avg_price = t.filled_avg_price, working_at = t.working_at, closed_at = t.closed_at,
-       arrival = t.arrival, refusals = t.refusals
-  FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, status text, reason text, cash_hold numeric, filled_qty numeric,
+       arrival = coalesce(t.arrival, o.arrival), refusals = t.refusals || o.refusals
+  FROM json_to_recordset(%s::json) AS t(id uuid, status text, reason text, cash_hold numeric, filled_qty numeric,
        filled_avg_price numeric, working_at timestamptz, closed_at timestamptz, arrival jsonb, refusals jsonb)
  WHERE o.id = t.id
 """
 _UPSERT_POSITIONS = """
 INSERT INTO mbt_positions (id, account_id, symbol, asset_class, multiplier, qty, qty_held, cost, realized, opened_at, closed_at)
-SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, account_id uuid, symbol text, asset_class text, multiplier int,
+SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, account_id uuid, symbol text, asset_class text, multiplier int,
        qty numeric, qty_held numeric, cost numeric, realized numeric, opened_at timestamptz, closed_at timestamptz)
 ON CONFLICT (id) DO UPDATE SET qty = excluded.qty, qty_held = excluded.qty_held, cost = excluded.cost,
        realized = excluded.realized, closed_at = excluded.closed_at
@@ -128,13 +129,13 @@ ON CONFLICT (id) DO UPDATE SET qty = excluded.qty, qty_held = excluded.qty_held,
 _INSERT_FILLS = """
 INSERT INTO mbt_fills (id, order_id, fill_seq, symbol, side, qty, price, filled_at, nbbo_bid, nbbo_bid_size, nbbo_ask,
        nbbo_ask_size, quote_ns, feed, rule, rule_version)
-SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, order_id uuid, fill_seq smallint, symbol text, side text, qty numeric,
+SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, order_id uuid, fill_seq smallint, symbol text, side text, qty numeric,
        price numeric, filled_at timestamptz, nbbo_bid numeric, nbbo_bid_size int, nbbo_ask numeric,
        nbbo_ask_size int, quote_ns bigint, feed text, rule text, rule_version smallint)
 """
 _INSERT_ACTIVITIES = """
 INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, occurred_at)
-SELECT t.* FROM jsonb_to_recordset(%s::jsonb) AS t(id uuid, account_id uuid, activity_type text, symbol text, side text, qty numeric,
+SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, account_id uuid, activity_type text, symbol text, side text, qty numeric,
        price numeric, amount numeric, realized numeric, order_id uuid, ref_id uuid, occurred_at timestamptz)
 """
 _UPSERT_STATE = """
@@ -152,7 +153,7 @@ def lock(decisions: Sequence[Decision]) -> LockedRows:
         cursor.execute(_LOCK_ACCOUNTS, [list({order.account_id for order in orders.values()})])
         accounts = [AccountRow(*row) for row in cursor.fetchall()]
         cursor.execute(_LOCK_ORDERS, [list(orders)])
-        rows = [_order_row(row) for row in cursor.fetchall()]
+        rows = [OrderRow(*row) for row in cursor.fetchall()]
         held = {(order.account_id, order.symbol) for order in orders.values()}
         cursor.execute(_LOCK_POSITIONS, [[account for account, _ in held], [symbol for _, symbol in held]])
         positions = [PositionRow(*row) for row in cursor.fetchall()]
@@ -176,12 +177,6 @@ def write_position(feed: str, position_ns: int, now: datetime) -> None:
     """Note how far the engine has come."""
     with connection.cursor() as cursor:
         cursor.execute(_UPSERT_STATE, [feed, position_ns, now])
-
-
-def _order_row(row: tuple[Any, ...]) -> OrderRow:
-    *plain, arrival, refusals = row
-    values = (*plain, arrival and msgspec.json.decode(arrival), msgspec.json.decode(refusals))
-    return OrderRow(*values)
 
 
 def _many(sql: str, rows: Iterable[object]) -> None:

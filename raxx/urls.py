@@ -13,5 +13,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
+handler400 = "raxx.kernel.api.errors.bad_request"
 handler404 = "raxx.kernel.api.errors.not_found"
 handler500 = "raxx.kernel.api.errors.server_error"

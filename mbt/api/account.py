@@ -17,7 +17,7 @@ from raxx.kernel.api.pagination import newest_first
 class AccountApi(PaperApi):
     @extend_schema(
         operation_id="account_get", summary="Cash, buying power, equity",
-        responses=schema.responses(schema.envelope(shapes.AccountShape), failures=(404,)),
+        responses=schema.responses(schema.envelope(shapes.AccountShape, marked=True)),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """What depends on quotes is null while there are none; `meta.marked_at` says how old they are."""
@@ -28,9 +28,10 @@ class AccountApi(PaperApi):
 class PositionsApi(PaperApi):
     @extend_schema(
         operation_id="positions_list", summary="Open positions",
-        responses=schema.responses(schema.envelope(shapes.PositionShape, many=True), failures=(404,)),
+        responses=schema.responses(schema.envelope(shapes.PositionShape, many=True, marked=True)),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
+        """By symbol. What depends on quotes is null for a position whose symbol has no two-sided quote."""
         holdings, marked_at = selectors.holdings(self.account(request))
         return reply([shapes.position(holding) for holding in holdings], marked_at=marked_at)
 
@@ -38,9 +39,10 @@ class PositionsApi(PaperApi):
 class PositionApi(PaperApi):
     @extend_schema(
         operation_id="positions_get", summary="One open position",
-        responses=schema.responses(schema.envelope(shapes.PositionShape), failures=(404,)),
+        responses=schema.responses(schema.envelope(shapes.PositionShape, marked=True), failures=(422,)),
     )  # fmt: skip
     def get(self, request: Request, symbol: str) -> Response:
+        """By ticker or OSI option symbol."""
         holding, marked_at = selectors.holding(self.account(request), symbol)
         return reply(shapes.position(holding), marked_at=marked_at)
 
@@ -52,6 +54,7 @@ class ActivitiesApi(PaperApi):
         responses=schema.responses(schema.envelope(shapes.ActivityShape, many=True, paged=True), failures=(422,)),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
+        """Fills and adjustments; the amounts of all of them add up to the cash of the account."""
         wanted = self.query(request, forms.ACTIVITY_LIST)
         account = self.account(request)
         rows, following = newest_first(
@@ -64,8 +67,9 @@ class ActivitiesApi(PaperApi):
 class ActivityApi(PaperApi):
     @extend_schema(
         operation_id="activities_get", summary="One activity",
-        responses=schema.responses(schema.envelope(shapes.ActivityShape), failures=(404,)),
+        responses=schema.responses(schema.envelope(shapes.ActivityShape)),
     )  # fmt: skip
     def get(self, request: Request, activity_id: UUID) -> Response:
+        """A line of the account's history never changes."""
         account = self.account(request)
         return reply(shapes.activity(selectors.activity(account.id, activity_id)))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from mbt.engine.orders import OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
 from mbt.models import QTY_MAX, Activity
+from raxx.kernel.api import schema
 from raxx.kernel.api.fields import Choice, Form, Instant, Number, Text
 from raxx.kernel.api.pagination import PAGE_FIELDS
 from raxx.kernel.ids import new_id
@@ -57,6 +58,12 @@ TICKET = Form(
     }
 )
 REPLACEMENT = Form({"qty": _QTY, "limit_price": _LIMIT, "client_order_id": _CLIENT_ORDER_ID})
+TICKET_EXAMPLES = [
+    schema.example("Buy with a limit", symbol="SPY", side="buy", qty="10", order_type="limit", limit_price="512.40", time_in_force="day", client_order_id="my-bot-0001"),
+    schema.example("Buy at the market", symbol="SPY", side="buy", qty="0.5", order_type="market", time_in_force="day"),
+    schema.example("Sell an option", symbol="SPY261218C00650000", side="sell", qty="1", order_type="limit", limit_price="3.45", time_in_force="gtc"),
+]  # fmt: skip
+REPLACEMENT_EXAMPLES = [schema.example("Move the limit", limit_price="512.35", client_order_id="my-bot-0002")]
 ORDER_LIST = Form(
     {
         "status": Choice(doc="open, closed or all (default)", options=Openness),

@@ -23,7 +23,8 @@ _ORDER = schema.envelope(shapes.OrderShape)
 class OrdersApi(PaperApi):
     @extend_schema(
         operation_id="orders_submit", summary="Submit an order", request=schema.request(forms.TICKET),
-        responses=schema.responses(_ORDER, status=201, failures=(400, 403, 413, 422)),
+        examples=forms.TICKET_EXAMPLES,
+        responses=schema.responses(_ORDER, status=201, failures=(400, 403, 411, 413, 415, 422)),
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Answers once the order is stored; it may fill a moment later. Sending the same `client_order_id` and
@@ -54,6 +55,7 @@ class OrdersApi(PaperApi):
         responses=schema.responses(schema.envelope(shapes.OrderShape, many=True, paged=True), failures=(422,)),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
+        """Page by page; orders that come meanwhile do not move the pages that follow."""
         wanted = self.query(request, forms.ORDER_LIST)
         account = self.account(request)
         rows, following = newest_first(
@@ -67,15 +69,17 @@ class OrderApi(PaperApi):
     @extend_schema(
         operation_id="orders_get",
         summary="Show one order",
-        responses=schema.responses(_ORDER, failures=(404,)),
+        responses=schema.responses(_ORDER),
     )
     def get(self, request: Request, order_id: UUID) -> Response:
+        """Its terms, its state, and what it holds until it is over."""
         account = self.account(request)
         return reply(shapes.order(selectors.order(account.id, order_id)))
 
     @extend_schema(
         operation_id="orders_replace", summary="Replace an open order", request=schema.request(forms.REPLACEMENT),
-        responses=schema.responses(_ORDER, failures=(400, 403, 404, 409, 413, 422)),
+        examples=forms.REPLACEMENT_EXAMPLES,
+        responses=schema.responses(_ORDER, failures=(400, 403, 409, 411, 413, 415, 422)),
     )  # fmt: skip
     def patch(self, request: Request, order_id: UUID) -> Response:
         """Answers with a new order whose `replaces` names the old one. Both happen, or neither. Sending the
@@ -93,7 +97,7 @@ class OrderApi(PaperApi):
 
     @extend_schema(
         operation_id="orders_cancel", summary="Cancel an open order",
-        responses=schema.responses(_ORDER, failures=(404, 409)),
+        responses=schema.responses(_ORDER, failures=(403, 409)),
     )  # fmt: skip
     def delete(self, request: Request, order_id: UUID) -> Response:
         """Works under every kill switch and without market data. Canceling a canceled order changes nothing."""
@@ -108,8 +112,9 @@ class OrderApi(PaperApi):
 class OrderExplanationApi(PaperApi):
     @extend_schema(
         operation_id="orders_explain", summary="Explain one order: why this price, why not yet, why not at all",
-        responses=schema.responses(schema.envelope(Explanation), failures=(404,)),
+        responses=schema.responses(schema.envelope(Explanation)),
     )  # fmt: skip
     def get(self, request: Request, order_id: UUID) -> Response:
+        """Sentences for people, and the same as facts for programs, from what was recorded when it happened."""
         account = self.account(request)
         return reply(selectors.explanation(account, order_id), order_id=order_id)

@@ -31,7 +31,7 @@ from raxx.market.services import instruments
 
 log = structlog.get_logger(__name__)
 
-IDLE_S = 0.02  # how long a quiet loop sleeps: the feed's clock moves in such steps
+IDLE_S = 0.005  # how long a quiet loop sleeps: the feed's clock moves in such steps
 PUBLISH_EVERY_NS = 50_000_000
 SWEEP_EVERY_S = 1.0  # finds orders whose bell was lost
 RECONCILE_EVERY_S = 30.0  # finds everything else that was lost

@@ -111,13 +111,15 @@ _UPDATE_ACCOUNTS = """
 UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held
   FROM json_to_recordset(%s::json) AS t(id uuid, cash_balance numeric, cash_held numeric) WHERE a.id = t.id
 """
+# The ids are given once more because PostgreSQL takes a JSON document for 100 rows: without them it reads
+# the whole table to settle a single order, as long as that table is small.
 _UPDATE_ORDERS = """
 UPDATE mbt_orders o SET status = t.status, reason = t.reason, cash_hold = t.cash_hold, filled_qty = t.filled_qty,
        filled_avg_price = t.filled_avg_price, working_at = t.working_at, closed_at = t.closed_at,
        arrival = coalesce(t.arrival, o.arrival), refusals = t.refusals || o.refusals
   FROM json_to_recordset(%s::json) AS t(id uuid, status text, reason text, cash_hold numeric, filled_qty numeric,
        filled_avg_price numeric, working_at timestamptz, closed_at timestamptz, arrival jsonb, refusals jsonb)
- WHERE o.id = t.id
+ WHERE o.id = t.id AND o.id = ANY(%s)
 """
 _UPSERT_POSITIONS = """
 INSERT INTO mbt_positions (id, account_id, symbol, asset_class, multiplier, qty, qty_held, cost, realized, opened_at, closed_at)
@@ -167,7 +169,7 @@ def lock(decisions: Sequence[Decision]) -> LockedRows:
 def write(changes: Changes) -> None:
     """Write a batch. Order and position rows come before the fills and activities that name them."""
     _many(_UPDATE_ACCOUNTS, changes.accounts.values())
-    _many(_UPDATE_ORDERS, changes.orders.values())
+    _many(_UPDATE_ORDERS, changes.orders.values(), list(changes.orders))
     _many(_UPSERT_POSITIONS, changes.positions.values())
     _many(_INSERT_FILLS, changes.fills)
     _many(_INSERT_ACTIVITIES, changes.activities)
@@ -179,9 +181,10 @@ def write_position(feed: str, position_ns: int, now: datetime) -> None:
         cursor.execute(_UPSERT_STATE, [feed, position_ns, now])
 
 
-def _many(sql: str, rows: Iterable[object]) -> None:
-    """One statement over all rows. Decimals travel as strings, so that nothing is rounded on the way."""
+def _many(sql: str, rows: Iterable[object], *more: list[UUID]) -> None:
+    """One statement over all rows; `more` are its other parameters. Decimals travel as strings, so that
+    nothing is rounded on the way."""
     listed = list(rows)
     if listed:
         with connection.cursor() as cursor:
-            cursor.execute(sql, [msgspec.json.encode(listed).decode()])
+            cursor.execute(sql, [msgspec.json.encode(listed).decode(), *more])

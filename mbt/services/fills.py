@@ -101,6 +101,8 @@ class _Batch:
         before = Position(holding.qty, holding.cost) if holding else Position()
         spendable = account.cash_balance - account.cash_held + row.cash_hold
         booking = book_fill(order, fill.price, position=before, spendable=spendable)
+        if row.working_at is None:  # a rested order keeps the quote it met first
+            row.arrival = _facts(fill.quote)
         self._release(order, row)
         if isinstance(booking, Unbookable):
             self._close(row, OrderStatus.REJECTED, at, booking)
@@ -126,8 +128,6 @@ class _Batch:
             "ref_id": fill_id, "occurred_at": at,
         })  # fmt: skip
         row.filled_qty, row.filled_avg_price = fill.qty, price
-        if row.working_at is None:
-            row.arrival = _facts(fill.quote)
         self._close(
             row, OrderStatus.FILLED, at, "", qty=fill.qty, price=price, rule=f"{fill.rule}/{fill.version}"
         )

@@ -175,7 +175,10 @@ def _replace(
         known = Order.objects.filter(replaces=old, client_order_id=client_order_id).first()
         if known is not None and (known.qty, known.limit_price) == (ticket.qty, ticket.limit_price):
             return known
+    at = from_ns(now_ns)
     _require_open(old)
+    if old.expires_at is not None and at >= old.expires_at:  # the engine has not come to it yet
+        raise _not_open(old, "expired", since=old.expires_at)
     if (ticket.qty, ticket.limit_price) == (old.qty, old.limit_price):
         raise InvalidInput(
             field="(body)",
@@ -183,7 +186,6 @@ def _replace(
             value="nothing changed",
             remedy="Send what should change.",
         )
-    at = from_ns(now_ns)
     _end(old, OrderStatus.REPLACED, at=_not_before(old, at), action=events.ORDER_REPLACED, actor=actor)
     order = _take(account=account, ticket=ticket, now_ns=now_ns, quote=quote, actor=actor, replaces=old)
     if order is None:
@@ -258,13 +260,17 @@ def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:
 
 def _require_open(order: Order) -> None:
     if OrderStatus(order.status) not in OPEN_STATUSES:
-        raise OrderNotOpen(
-            f"The order is {order.status} since {order.closed_at:%Y-%m-%d %H:%M:%S} UTC; it can no longer change.",
-            rule="only an open order can change",
-            value=order.status,
-            remedy="Send a new order.",
-            order_id=order.pk,
-        )
+        raise _not_open(order, order.status, since=order.closed_at)
+
+
+def _not_open(order: Order, status: str, *, since: datetime | None) -> OrderNotOpen:
+    return OrderNotOpen(
+        f"The order is {status} since {since:%Y-%m-%d %H:%M:%S} UTC; it can no longer change.",
+        rule="only an open order can change",
+        value=status,
+        remedy="Send a new order.",
+        order_id=order.pk,
+    )
 
 
 def _end(order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str) -> None:

@@ -77,9 +77,9 @@ def add_many(*, topic: str, events: Sequence[tuple[str, Mapping[str, object]]]) 
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO outbox (topic, key, payload)"
-            " SELECT %s, key, payload FROM unnest(%s::text[], %s::jsonb[]) AS event (key, payload)"
+            " SELECT %s, event ->> 0, (event ->> 1)::jsonb FROM json_array_elements(%s::json) AS event"
             " RETURNING id",
-            [topic, keys, payloads],
+            [topic, _encoder.encode(list(zip(keys, payloads, strict=True))).decode()],
         )
         ids = [row[0] for row in cursor.fetchall()]
     bell([Event(*event) for event in zip(ids, [topic] * len(ids), keys, payloads, strict=True)])

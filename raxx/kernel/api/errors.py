@@ -1,9 +1,10 @@
 """The one place where failures become answers: {"error": {"code", "message", "request_id", "details"}}."""
 
+import math
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
@@ -23,11 +24,23 @@ _FRAMEWORK_CODES: dict[type[exceptions.APIException], str] = {
     exceptions.PermissionDenied: "FORBIDDEN",
     exceptions.MethodNotAllowed: "METHOD_NOT_ALLOWED",
     exceptions.NotAcceptable: "NOT_ACCEPTABLE",
-    exceptions.UnsupportedMediaType: "UNSUPPORTED_MEDIA_TYPE",
     exceptions.Throttled: "RATE_LIMITED",
     exceptions.ParseError: "MALFORMED_REQUEST",
     exceptions.NotFound: "NOT_FOUND",
 }
+
+
+class UnsupportedMediaType(RaxxError):
+    """The body is not sent as JSON."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    http_status = 415
+
+
+class MalformedRequest(RaxxError):
+    """Something before the body is not as HTTP or Django would have it."""
+
+    code = "MALFORMED_REQUEST"
 
 
 class Forbidden(RaxxError):
@@ -63,7 +76,7 @@ def handle(problem: Exception, context: dict[str, Any]) -> Response | None:
             response["WWW-Authenticate"] = header
         wait = getattr(problem, "wait", None)
         if wait:
-            response["Retry-After"] = str(int(wait) + 1)
+            response["Retry-After"] = str(math.ceil(wait))
         return response
     return None
 
@@ -73,6 +86,17 @@ def _anticipate(problem: Exception) -> RaxxError | None:
         return problem
     if isinstance(problem, Http404):
         return NotFound("There is nothing here.", remedy="Check the path and the id.")
+    if isinstance(problem, exceptions.UnsupportedMediaType):
+        return UnsupportedMediaType(
+            "The body must be sent as application/json. Set the header Content-Type.",
+            field="Content-Type",
+            rule="must be application/json",
+            remedy="Set the header Content-Type: application/json.",
+        )
+    if isinstance(problem, SuspiciousOperation):
+        return MalformedRequest(
+            "The request cannot be read. Send fewer parameters.", rule=type(problem).__name__
+        )
     if isinstance(problem, PermissionDenied):
         return Forbidden("You may not do this.")
     if isinstance(problem, IntegrityError):
@@ -96,6 +120,16 @@ def body(code: str, message: str, details: dict[str, str]) -> dict[str, Any]:
     return {
         "error": {"code": code, "message": message, "request_id": current_request_id(), "details": details}
     }
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """For what Django refuses before any view: an unknown Host, a path that cannot be read."""
+    failure = MalformedRequest(
+        "The request cannot be read.",
+        rule=type(exception).__name__,
+        remedy="Check the Host header and the path.",
+    )
+    return _plain(failure.code, failure.message, failure.details, failure.http_status)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 from raxx.kernel.errors import RaxxError
@@ -40,6 +41,8 @@ class StrictJsonParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:  # noqa: ANN401 - any JSON value; forms refuse what is no object
+        if "*" in (media_type or ""):  # the framework takes application/* and */* for a match
+            raise UnsupportedMediaType(media_type or "")
         return load(stream.read(BODY_BYTES_MAX + 1))
 
 

@@ -21,7 +21,7 @@ PAGE_FIELDS: dict[str, Field[object]] = {
         doc="`meta.next_page_token` of the page before",
         pattern=re.compile(r"[A-Za-z0-9_:=\-]{1,300}"),
         rule="must be a page token",
-        example="eyJ…",
+        example="eyJ",
     ),
 }
 

@@ -1,5 +1,6 @@
 """OpenAPI pieces made from what the code really reads and writes."""
 
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -29,26 +30,58 @@ _ERROR = {
 }
 
 
-def envelope(kind: Any, *, many: bool = False, paged: bool = False) -> JsonSchema:  # noqa: ANN401 - a type form
-    """The schema of {"data": kind, "meta": …}; with `paged` meta holds next_page_token."""
+def envelope(
+    kind: Any,  # noqa: ANN401 - a type form
+    *,
+    many: bool = False,
+    paged: bool = False,
+    marked: bool = False,
+) -> JsonSchema:
+    """The schema of {"data": kind, "meta": …}; with `paged` meta holds next_page_token, with `marked` the
+    instant of the quotes, marked_at."""
     data = _inline(msgspec.json.schema(list[kind] if many else kind))
-    token = {"next_page_token": {"type": ["string", "null"]}} if paged else {}
+    meta: JsonSchema = {}
+    if paged:
+        meta["next_page_token"] = {"type": ["string", "null"], "description": "null: this was the last page."}
+    if marked:
+        meta["marked_at"] = {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "null: no quotes.",
+        }
     return {
         "type": "object",
         "required": ["data", "meta"],
-        "properties": {"data": data, "meta": {"type": "object", "properties": token}},
+        "properties": {"data": data, "meta": {"type": "object", "properties": meta, "required": list(meta)}},
     }
+
+
+# What any request may meet: no key, no account, an Accept header without JSON, a database that does not answer.
+_ANYWHERE = (401, 404, 406, 503)
 
 
 def responses(success: JsonSchema, *, status: int = 200, failures: tuple[int, ...] = ()) -> dict[Any, Any]:
     """For `extend_schema(responses=…)`: the success and every documented failure."""
-    every = {status, 401, 503, *failures}
-    return {(code, "application/json"): success if code == status else _ERROR for code in sorted(every)}
+    from drf_spectacular.utils import OpenApiResponse
+
+    return {
+        (code, "application/json"): OpenApiResponse(
+            success if code == status else _ERROR, description=HTTPStatus(code).phrase
+        )
+        for code in sorted({status, *_ANYWHERE, *failures})
+    }
 
 
 def request(form: Form) -> dict[str, JsonSchema]:
     """For `extend_schema(request=…)`."""
     return {"application/json": form.schema()}
+
+
+def example(name: str, **body: str) -> Any:  # noqa: ANN401 - an OpenApiExample
+    """For `extend_schema(examples=…)`: a body that can be sent."""
+    from drf_spectacular.utils import OpenApiExample
+
+    return OpenApiExample(name, value=body, request_only=True)
 
 
 def query(form: Form) -> list[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mbt import books, selectors
+from mbt import books
 from mbt.engine.orders import OrderStatus, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
 from mbt.models import Fill, Order
@@ -49,7 +49,9 @@ def test_day_orders_end_at_13_00_and_nothing_fills_until_the_next_session(tapes:
     assert Order.objects.get(pk=resting.pk).status == OrderStatus.NEW
     day.advance(to_ns(CLOSE))
     row = Order.objects.get(pk=resting.pk)
-    assert (row.status, row.closed_at, row.cash_hold) == (OrderStatus.EXPIRED, CLOSE, 0)
+    assert row.status == OrderStatus.EXPIRED
+    assert row.closed_at == CLOSE
+    assert row.cash_hold == 0
     assert Order.objects.get(pk=kept.pk).status == OrderStatus.NEW
 
     # After the close the tape goes on until 20:00; through all of it nothing fills.

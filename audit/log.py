@@ -19,6 +19,15 @@ COLUMNS = ("at", "actor_ref", "action", "object_type", "object_id", "changes", "
 _SECRETIVE = re.compile(r"secret|token|passw|passphrase|private_key|cookie|authorization", re.IGNORECASE)
 _encoder = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical")
 
+# The rows travel as one JSON document: as eight text[] parameters, whose quotes psycopg escapes one by
+# one in Python, a row cost three times as much.
+_INSERT = """
+INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, reason, request_id)
+SELECT at, actor_ref, action, object_type, object_id, changes::jsonb, reason, request_id
+  FROM json_to_recordset(%s::json) AS entry (at timestamptz, actor_ref text, action text, object_type text,
+       object_id text, changes text, reason text, request_id text)
+"""
+
 
 class UnregisteredEvent(LookupError):
     """The action is not in `audit.events`. A bug: nobody decided how long such rows are kept."""
@@ -85,14 +94,9 @@ def record_many(entries: Sequence[Entry]) -> None:
         raise transaction.TransactionManagementError("audit rows belong into the transaction of the change")
     if not entries:
         return
-    by_column = [list(column) for column in zip(*map(values, entries), strict=True)]
+    rows = [dict(zip(COLUMNS, values(entry), strict=True)) for entry in entries]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, reason, request_id)"
-            " SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],"
-            " %s::jsonb[], %s::text[], %s::text[])",
-            by_column,
-        )
+        cursor.execute(_INSERT, [_encoder.encode(rows).decode()])
 
 
 def values(entry: Entry) -> tuple[datetime, str, str, str, str, str, str, str]:

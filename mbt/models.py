@@ -1,4 +1,7 @@
-"""Paper trading's tables. PostgreSQL refuses what the domain forbids; services decide the rest."""
+"""Paper trading's tables. PostgreSQL refuses what the domain forbids; services decide the rest.
+
+A foreign key goes without an index of its own where another index already begins with it.
+"""
 
 from django.conf import settings
 from django.db import models
@@ -54,7 +57,7 @@ class Order(models.Model):
     number = models.BigIntegerField(
         unique=True, editable=False, db_default=Func(Value("mbt_order_numbers"), function="nextval")
     )
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders", db_index=False)
     client_order_id = models.CharField(max_length=128)
     symbol = models.CharField(max_length=21)
     asset_class = models.CharField(max_length=8)
@@ -121,7 +124,7 @@ class Fill(models.Model):
     """One execution, with the NBBO and the rule that gave it: enough to replay and explain it for ever."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="fills")
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="fills", db_index=False)
     fill_seq = models.PositiveSmallIntegerField(default=1)
     symbol = models.CharField(max_length=21)
     side = models.CharField(max_length=4)
@@ -197,7 +200,7 @@ class Activity(models.Model):
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="activities")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="activities", db_index=False)
     activity_type = models.CharField(max_length=16, choices=Type.choices)
     symbol = models.CharField(max_length=21, default="")
     side = models.CharField(max_length=4, default="")

@@ -1,7 +1,9 @@
-"""What a fill does to an account: cash, position, realised profit or loss. Cash accounts, for now.
+"""What an event does to an account: postings, and the position and cash that they add up to.
 
-Every amount that moves is rounded once, half-even, to the cent. A position carries its cost as a sum of
-such amounts, so that cash, cost and realised profit always add up exactly; the average price is derived.
+Whatever moves money or positions (a fill, a fee, a dividend, an expiration) is a few postings that take
+effect together or not at all. Amounts are rounded once, half-even, to the cent. A position carries its
+cost as a sum of such amounts, so cash, cost and realised profit always add up exactly: over the postings
+of a trade, cash + cost = realized. The average price is derived.
 """
 
 from decimal import Decimal
@@ -15,19 +17,43 @@ from raxx.kernel.money import from_ticks, to_cents
 ZERO = Decimal(0)
 
 
+class Kind(StrEnum):
+    """What caused a posting: the type of the activity that it becomes."""
+
+    FILL = "fill"
+    FEE = "fee"
+    DIVIDEND = "dividend"
+    INTEREST = "interest"
+    EXPIRATION = "expiration"
+    EXERCISE = "exercise"
+    ASSIGNMENT = "assignment"
+    CORPORATE_ACTION = "corporate_action"
+    ADJUSTMENT = "adjustment"
+
+
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """`qty` shares or contracts that cost `cost` dollars in all. An empty position is qty 0, cost 0."""
+    """`qty` shares or contracts, negative when short. `cost`: dollars paid in all; of a short position
+    the proceeds, negative. An empty position is qty 0, cost 0."""
 
     qty: Decimal = ZERO
     cost: Decimal = ZERO
 
 
-class Booking(msgspec.Struct, frozen=True, gc=False):
-    """The effect of one fill: `amount` is the change of cash (a buy's is negative)."""
+class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of an account's history: changes, all signed, in units of the position and in dollars.
 
-    amount: Decimal
-    position: Position
-    realized: Decimal
+    `symbol` is the position that changes, or what the money is about; "" for cash alone. `price` in
+    1/10,000 dollar where there is one. `note`: one clause for people, from the facts of the event.
+    """
+
+    kind: Kind
+    symbol: str = ""
+    qty: Decimal = ZERO
+    cost: Decimal = ZERO
+    cash: Decimal = ZERO
+    realized: Decimal = ZERO
+    price: int = 0
+    note: str = ""
 
 
 class Unbookable(StrEnum):
@@ -37,21 +63,45 @@ class Unbookable(StrEnum):
     INSUFFICIENT_QUANTITY = "INSUFFICIENT_QUANTITY"
 
 
-def book_fill(order: Order, price: int, *, position: Position, spendable: Decimal) -> Booking | Unbookable:
-    """Book the whole of `order` at `price` (1/10,000 dollar).
+def trade(
+    before: Position, *, symbol: str, qty: Decimal, cash: Decimal, price: int = 0, kind: Kind = Kind.FILL,
+    note: str = "",
+) -> Posting:  # fmt: skip
+    """A change of `qty` (negative: sold) for `cash` dollars (negative: paid), against the position `before`.
+
+    What it closes releases its share of the cost, rounded to the cent, the last of it exactly; what goes
+    beyond opens the other side.
+    """
+    closing = min(abs(qty), abs(before.qty)) if qty * before.qty < 0 else ZERO
+    if not closing:
+        return Posting(kind=kind, symbol=symbol, qty=qty, cost=-cash, cash=cash, price=price, note=note)
+    whole = closing == abs(before.qty)
+    released = before.cost if whole else to_cents(before.cost * closing / abs(before.qty))
+    closing_cash = cash if closing == abs(qty) else to_cents(cash * closing / abs(qty))
+    realized = closing_cash - released
+    return Posting(
+        kind=kind, symbol=symbol, qty=qty, cost=realized - cash, cash=cash, realized=realized, price=price, note=note,
+    )  # fmt: skip
+
+
+def post(before: Position, posting: Posting) -> Position:
+    """The position after a posting to it."""
+    return Position(before.qty + posting.qty, before.cost + posting.cost)
+
+
+def book_fill(order: Order, price: int, *, position: Position, spendable: Decimal) -> Posting | Unbookable:
+    """Book the whole of `order` at `price` (1/10,000 dollar) in a cash account.
 
     `spendable`: dollars that this order may spend, its own hold included, other orders' holds not.
     """
     amount = to_cents(order.qty * from_ticks(price) * order.multiplier)
-    if order.side is Side.BUY:
-        if amount > spendable:
-            return Unbookable.INSUFFICIENT_CASH
-        return Booking(-amount, Position(position.qty + order.qty, position.cost + amount), ZERO)
-    left = position.qty - order.qty
-    if left < 0:
+    buys = order.side is Side.BUY
+    if buys and amount > spendable:
+        return Unbookable.INSUFFICIENT_CASH
+    if not buys and order.qty > position.qty:
         return Unbookable.INSUFFICIENT_QUANTITY
-    released = to_cents(position.cost * order.qty / position.qty) if left else position.cost
-    return Booking(amount, Position(left, position.cost - released), amount - released)
+    qty, cash = (order.qty, -amount) if buys else (-order.qty, amount)
+    return trade(position, symbol=order.symbol, qty=qty, cash=cash, price=price)
 
 
 def average_price(position: Position, multiplier: int) -> Decimal | None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from mbt.engine import margin, tickets
+from mbt.engine import buying_power, tickets
 from mbt.engine.tickets import Ticket
 from raxx.market.contracts import Instrument
 from raxx.market.quotes import Quote
@@ -31,7 +31,7 @@ def accept(
     session = sessions.current_or_next(now_ns)
     tickets.check_terms(ticket, instrument)
     tickets.check_moment(ticket, instrument, session=session, sessions=sessions, now_ns=now_ns)
-    held = margin.hold(
+    held = buying_power.hold(
         ticket, instrument, ask=quote.ask if quote else 0, free_cash=free_cash, free_qty=free_qty
     )
     return Accepted(tickets.expires_ns(ticket, instrument, session=session, sessions=sessions), held)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from mbt.engine.account import Position, Unbookable, book_fill
+from mbt.engine.account import Position, Unbookable, book_fill, post
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
 from mbt.engine.matching import Closed, Decision, Filled, Matcher, Refused, Rested
 from mbt.engine.orders import Order, OrderStatus
@@ -90,16 +90,16 @@ class _Account:
         order, fill = decision.order, decision.fill
         command = self.open[order.id]
         before = self.positions.get(order.symbol, Position())
-        booking = book_fill(
+        posting = book_fill(
             order, fill.price, position=before, spendable=self.cash - self.held + command.hold
         )
-        if isinstance(booking, Unbookable):
-            self.close(order.id, OrderStatus.REJECTED, decision.at_ns, booking)
+        if isinstance(posting, Unbookable):
+            self.close(order.id, OrderStatus.REJECTED, decision.at_ns, posting)
             return
         self.close(order.id, OrderStatus.FILLED, decision.at_ns, "")
-        self.cash += booking.amount
-        self.positions[order.symbol] = booking.position
-        self.realized[order.symbol] = self.realized.get(order.symbol, Decimal(0)) + booking.realized
+        self.cash += posting.cash
+        self.positions[order.symbol] = post(before, posting)
+        self.realized[order.symbol] = self.realized.get(order.symbol, Decimal(0)) + posting.realized
         quote = fill.quote
         self.fills.append(FillLine(
             command.client_order_id, order.symbol, order.side, fill.qty, from_ticks(fill.price), whole_us(decision.at_ns),
@@ -107,7 +107,7 @@ class _Account:
         ))  # fmt: skip
         self.activities.append(
             ActivityLine(
-                "fill", order.symbol, booking.amount, whole_us(decision.at_ns), command.client_order_id
+                "fill", order.symbol, posting.cash, whole_us(decision.at_ns), command.client_order_id
             )
         )
 

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from audit import log, pseudonym
 from mbt import events
-from mbt.engine.account import Position, Unbookable, book_fill
+from mbt.engine.account import Position, Unbookable, book_fill, post
 from mbt.engine.fills import Fill
 from mbt.engine.matching import Closed, Decision, Filled, Refused, Rested
 from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Side
@@ -100,20 +100,21 @@ class _Batch:
         holding = self.rows.positions.get(key)
         before = Position(holding.qty, holding.cost) if holding else Position()
         spendable = account.cash_balance - account.cash_held + row.cash_hold
-        booking = book_fill(order, fill.price, position=before, spendable=spendable)
+        posting = book_fill(order, fill.price, position=before, spendable=spendable)
         if row.working_at is None:  # a rested order keeps the quote it met first
             row.arrival = _facts(fill.quote)
         self._release(order, row)
-        if isinstance(booking, Unbookable):
-            self._close(row, OrderStatus.REJECTED, at, booking)
+        if isinstance(posting, Unbookable):
+            self._close(row, OrderStatus.REJECTED, at, posting)
             return
-        account.cash_balance += booking.amount
+        account.cash_balance += posting.cash
         self.changes.accounts[account.id] = account
         if holding is None:
             holding = PositionRow.opened(row, order, at)
             self.rows.positions[key] = holding
-        holding.qty, holding.cost = booking.position.qty, booking.position.cost
-        holding.realized += booking.realized
+        after = post(before, posting)
+        holding.qty, holding.cost = after.qty, after.cost
+        holding.realized += posting.realized
         if not holding.qty:
             holding.closed_at = at
             del self.rows.positions[key]  # the next buy opens a new row
@@ -123,8 +124,8 @@ class _Batch:
         self.changes.fills.append(_fill_row(fill_id, order, fill, at, self.feed))
         self.changes.activities.append({
             "id": new_id(), "account_id": row.account_id, "activity_type": Activity.Type.FILL, "symbol": order.symbol,
-            "side": order.side, "qty": fill.qty, "price": price, "amount": booking.amount,
-            "realized": booking.realized if order.side is Side.SELL else None, "order_id": row.id,
+            "side": order.side, "qty": fill.qty, "price": price, "amount": posting.cash,
+            "realized": posting.realized if order.side is Side.SELL else None, "order_id": row.id,
             "ref_id": fill_id, "occurred_at": at,
         })  # fmt: skip
         row.filled_qty, row.filled_avg_price = fill.qty, price

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbt.engine.account import Booking, Position, Unbookable, book_fill
+from mbt.engine.account import Position, Posting, Unbookable, book_fill, post, trade
 from mbt.engine.orders import NEVER_NS, Order, OrderType, Side, TimeInForce
 from raxx.market.contracts import AssetClass
 
@@ -25,57 +25,75 @@ def order(side: Side, qty: str, *, multiplier: int = 1) -> Order:
     ("side", "qty", "multiplier", "price", "before", "booking"),
     [
         pytest.param(
-            Side.BUY, "100", 1, 1_821_000, Position(), Booking(D("-18210.00"), Position(D(100), D("18210.00")), D(0)),
+            Side.BUY, "100", 1, 1_821_000, Position(), (D("-18210.00"), Position(D(100), D("18210.00")), D(0)),
             id="100 shares at 182.10",
         ),
         pytest.param(
-            Side.BUY, "0.5", 1, 1_826_700, Position(), Booking(D("-91.34"), Position(D("0.5"), D("91.34")), D(0)),
+            Side.BUY, "0.5", 1, 1_826_700, Position(), (D("-91.34"), Position(D("0.5"), D("91.34")), D(0)),
             id="half a share at 182.67: 91.335 rounds half-even to 91.34",
         ),
         pytest.param(
-            Side.BUY, "0.5", 1, 1_826_900, Position(), Booking(D("-91.34"), Position(D("0.5"), D("91.34")), D(0)),
+            Side.BUY, "0.5", 1, 1_826_900, Position(), (D("-91.34"), Position(D("0.5"), D("91.34")), D(0)),
             id="half a share at 182.69: 91.345 rounds half-even to 91.34",
         ),
         pytest.param(
-            Side.BUY, "2", 100, 15_500, Position(), Booking(D("-310.00"), Position(D(2), D("310.00")), D(0)),
+            Side.BUY, "2", 100, 15_500, Position(), (D("-310.00"), Position(D(2), D("310.00")), D(0)),
             id="2 contracts at 1.55",
         ),
         pytest.param(
             Side.SELL, "1", 100, 20_000, Position(D(2), D("310.00")),
-            Booking(D("200.00"), Position(D(1), D("155.00")), D("45.00")), id="half of a position, with profit",
+            (D("200.00"), Position(D(1), D("155.00")), D("45.00")), id="half of a position, with profit",
         ),
         pytest.param(
-            Side.SELL, "3", 1, 100_000, Position(D(3), D("40.00")), Booking(D("30.00"), Position(D(0), D("0.00")), D("-10.00")),
+            Side.SELL, "3", 1, 100_000, Position(D(3), D("40.00")), (D("30.00"), Position(D(0), D("0.00")), D("-10.00")),
             id="all of it, with loss",
         ),
         pytest.param(
             Side.SELL, "1", 1, 100_000, Position(D(3), D("10.00")),
-            Booking(D("10.00"), Position(D(2), D("6.67")), D("6.67")), id="a third of 10.00 is 3.33, the rest stays",
+            (D("10.00"), Position(D(2), D("6.67")), D("6.67")), id="a third of 10.00 is 3.33, the rest stays",
         ),
     ],
 )  # fmt: skip
 def test_booking(
-    side: Side, qty: str, multiplier: int, price: int, before: Position, booking: Booking
+    side: Side, qty: str, multiplier: int, price: int, before: Position, booking: tuple[D, Position, D]
 ) -> None:
-    assert (
-        book_fill(order(side, qty, multiplier=multiplier), price, position=before, spendable=PLENTY)
-        == booking
-    )
+    posting = book_fill(order(side, qty, multiplier=multiplier), price, position=before, spendable=PLENTY)
+    assert isinstance(posting, Posting)
+    assert (posting.cash, post(before, posting), posting.realized) == booking
 
 
 def test_what_cannot_be_paid_or_delivered_is_not_booked() -> None:
-    assert (
-        book_fill(order(Side.BUY, "1"), 100_100, position=Position(), spendable=D("10.00"))
-        is Unbookable.INSUFFICIENT_CASH
-    )
-    assert book_fill(order(Side.BUY, "1"), 100_000, position=Position(), spendable=D("10.00")) == Booking(
-        D("-10.00"), Position(D(1), D("10.00")), D(0)
-    )
+    buy, sell = order(Side.BUY, "1"), order(Side.SELL, "1")
+    assert book_fill(buy, 100_100, position=Position(), spendable=D("10.00")) is Unbookable.INSUFFICIENT_CASH
+    assert isinstance(book_fill(buy, 100_000, position=Position(), spendable=D("10.00")), Posting)
     held = Position(D("0.5"), D("5.00"))
-    assert (
-        book_fill(order(Side.SELL, "1"), 100_000, position=held, spendable=D(0))
-        is Unbookable.INSUFFICIENT_QUANTITY
-    )
+    assert book_fill(sell, 100_000, position=held, spendable=D(0)) is Unbookable.INSUFFICIENT_QUANTITY
+
+
+SHORT = Position(D(-2), D("-310.00"))  # two contracts sold for 1.55
+
+
+@pytest.mark.parametrize(
+    ("before", "qty", "cash", "after", "realized"),
+    [
+        pytest.param(Position(), "-2", "310.00", SHORT, "0", id="opened: the proceeds are the negative cost"),
+        pytest.param(SHORT, "1", "-100.00", Position(D(-1), D("-155.00")), "55.00", id="half bought back at 1.00"),
+        pytest.param(SHORT, "2", "-400.00", Position(), "-90.00", id="all bought back at 2.00"),
+        pytest.param(
+            SHORT, "3", "-300.00", Position(D(1), D("100.00")), "110.00", id="through zero: 200 closes, 100 opens"
+        ),
+        pytest.param(
+            Position(D(1), D("100.00")), "-3", "330.00", Position(D(-2), D("-220.00")), "10.00",
+            id="through zero the other way",
+        ),
+    ],
+)  # fmt: skip
+def test_a_trade_through_a_short_position(
+    before: Position, qty: str, cash: str, after: Position, realized: str
+) -> None:
+    posting = trade(before, symbol="AA", qty=D(qty), cash=D(cash))
+    assert post(before, posting) == after
+    assert posting.realized == D(realized)
 
 
 trades = st.lists(
@@ -92,12 +110,24 @@ trades = st.lists(
 def test_cash_cost_and_realized_always_add_up(made: list[tuple[Side, D, int]]) -> None:
     cash, realized, position = PLENTY, D(0), Position()
     for side, qty, price in made:
-        booking = book_fill(order(side, f"{qty:f}"), price, position=position, spendable=cash)
-        if isinstance(booking, Unbookable):
+        posting = book_fill(order(side, f"{qty:f}"), price, position=position, spendable=cash)
+        if isinstance(posting, Unbookable):
             continue
-        cash, realized, position = cash + booking.amount, realized + booking.realized, booking.position
+        cash, realized, position = cash + posting.cash, realized + posting.realized, post(position, posting)
         # What left the pocket is either still in the position or was realized, to the cent.
         assert PLENTY - cash == position.cost - realized
         assert cash >= 0
         assert position.qty >= 0
+        assert position.qty or not position.cost
+
+
+@given(trades)
+def test_they_add_up_through_short_positions_too(made: list[tuple[Side, D, int]]) -> None:
+    cash, realized, position = D(0), D(0), Position()
+    for side, qty, price in made:
+        sign = 1 if side is Side.BUY else -1
+        amount = (qty * price / 10_000).quantize(D("0.01"))
+        posting = trade(position, symbol="AA", qty=sign * qty, cash=-sign * amount)
+        cash, realized, position = cash + posting.cash, realized + posting.realized, post(position, posting)
+        assert -cash == position.cost - realized
         assert position.qty or not position.cost

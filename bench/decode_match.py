@@ -41,7 +41,8 @@ class NaiveScan:
             hit = [
                 order
                 for order in resting
-                if (quote.ask <= order.limit if order.side is Side.BUY else quote.bid >= order.limit)
+                if order.limit is not None
+                and (quote.ask <= order.limit if order.side is Side.BUY else quote.bid >= order.limit)
             ]
             if hit:
                 hit.sort(key=lambda order: order.number)
@@ -76,7 +77,13 @@ def play(count: int, quotes: Sequence[Quote], frames: list[bytes], distance: flo
         matcher.advance(batch, batch[-1].ts)
         filled = [decision for decision in matcher.take() if isinstance(decision, Filled)]
         fills += [(decision.order.number, decision.at_ns) for decision in filled]
-        successors.append([maker.successor(decision.order, decision.fill.quote) for decision in filled])
+        successors.append(
+            [
+                maker.successor(decision.order, quote)
+                for decision in filled
+                if isinstance(quote := decision.fill.quote, Quote)
+            ]
+        )
         for order in successors[-1]:
             matcher.accept(order, resting=True)
     return Scene(orders, frames, successors, fills, len(quotes))

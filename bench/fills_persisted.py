@@ -164,6 +164,7 @@ class Trades:
                 order,
                 quote.ts,
                 Fill(price=PRICE, qty=order.qty, rule=Rule.LIMIT_RESTING, version=VERSION, quote=quote),
+                Decimal(0),
             )
             for order in orders
         ]

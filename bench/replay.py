@@ -100,13 +100,13 @@ def commands(quotes: Sequence[Quote], session: Session, count: int) -> list[Subm
     for number in range(1, count + 1):
         quote = dice.choice(inside)
         side = dice.choice((Side.BUY, Side.SELL))
-        tif = dice.choices(tuple(TimeInForce), (50, 20, 15, 15))[0]
+        tif = dice.choices(tuple(TimeInForce)[:4], (50, 20, 15, 15))[0]
         is_limit = dice.random() < 0.7
         near, away = (quote.bid, -1) if side is Side.BUY else (quote.ask, 1)
         order = Order(
             id=UUID(int=number), number=number, account_id=UUID(int=1), symbol=quote.symbol, asset_class=AssetClass.EQUITY,
             multiplier=1, side=side, type=OrderType.LIMIT if is_limit else OrderType.MARKET, tif=tif,
-            qty=Decimal(dice.randint(1, 500)), limit=near + away * dice.randint(-3, 40) * 100 if is_limit else 0,
+            qty=Decimal(dice.randint(1, 500)), limit=near + away * dice.randint(-3, 40) * 100 if is_limit else None,
             accepted_ns=quote.ts + dice.randrange(1_000_000) * 1_000,
             expires_ns=NEVER_NS if tif is TimeInForce.GTC else session.close_ns,
         )  # fmt: skip

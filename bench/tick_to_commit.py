@@ -135,7 +135,7 @@ def submit(trader: Trader, symbol: str, limit: Decimal) -> tuple[UUID, int, int]
     account, actor = selectors.account_ref(trader.user_id), actor_ref_for(trader.user_id)
     at = time.time_ns()
     taken = orders.submit(
-        account=account, ticket=ticket, now_ns=market.now_ns, quote=market.quotes.get(symbol), actor=actor
+        account=account, ticket=ticket, now_ns=market.now_ns, quotes=market.quotes, actor=actor
     )
     return taken.order.pk, at, time.time_ns()
 

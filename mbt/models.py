@@ -19,6 +19,7 @@ class Account(models.Model):
 
     class Type(models.TextChoices):
         CASH = "cash"
+        MARGIN = "margin"
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -34,13 +35,25 @@ class Account(models.Model):
     feed = models.CharField(max_length=64)  # an account trades on the tape that it sees
     cash_balance = models.DecimalField(max_digits=18, decimal_places=2)
     cash_held = models.DecimalField(max_digits=18, decimal_places=2, default=0)
+    # What its owner may do and how its orders are taken to fill: docs/rules/fills.md, docs/rules/margin.md.
+    options_level = models.PositiveSmallIntegerField(default=2)
+    naked_shorts = models.BooleanField(default=False)
+    fill_preference = models.CharField(max_length=12, default="conservative")
+    size_cap = models.BooleanField(default=False)
+    latency_ms = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
 
     class Meta:
         db_table = "mbt_accounts"
         constraints = [
             models.CheckConstraint(
-                condition=Q(cash_held__gte=0, cash_held__lte=F("cash_balance"), cash_balance__lt=MONEY_MAX),
+                condition=Q(
+                    cash_held__gte=0,
+                    cash_held__lt=MONEY_MAX,
+                    cash_balance__gt=-MONEY_MAX,
+                    cash_balance__lt=MONEY_MAX,
+                )
+                & (Q(account_type="margin") | Q(cash_held__lte=F("cash_balance"))),
                 name="account_never_promises_more_cash_than_it_has",
             ),
         ]
@@ -59,28 +72,46 @@ class Order(models.Model):
     )
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders", db_index=False)
     client_order_id = models.CharField(max_length=128)
-    symbol = models.CharField(max_length=21)
+    # A digest of what was asked for: the same client_order_id may only name the same terms again.
+    fingerprint = models.CharField(max_length=64, default="")
+    symbol = models.CharField(max_length=21)  # "" for a package
     asset_class = models.CharField(max_length=8)
     multiplier = models.PositiveIntegerField()
     side = models.CharField(max_length=4)
     qty = models.DecimalField(max_digits=18, decimal_places=9)
-    order_type = models.CharField(max_length=8)
-    limit_price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    notional = models.DecimalField(max_digits=18, decimal_places=2, null=True)
+    order_type = models.CharField(max_length=16)
+    limit_price = models.DecimalField(max_digits=12, decimal_places=4, null=True)  # a package's is signed
+    stop_price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    trail_price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    trail_percent = models.DecimalField(max_digits=7, decimal_places=4, null=True)
     time_in_force = models.CharField(max_length=4)
+    hours = models.CharField(max_length=8, default="regular")
+    fill_preference = models.CharField(max_length=12, default="conservative")
+    size_cap = models.BooleanField(default=False)
+    legs = models.JSONField(default=list)  # of a package: symbol, side, ratio, multiplier
+    # Orders that belong together: an entry and its exits; exits of one group share their quantity.
+    order_class = models.CharField(max_length=8, default="simple")
+    role = models.CharField(max_length=12, default="")
+    entry = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="exits")
+    group_id = models.UUIDField(null=True)
     status = models.CharField(max_length=16)
     reason = models.CharField(max_length=40, default="")
     cash_hold = models.DecimalField(max_digits=18, decimal_places=2, default=0)
+    position_holds = models.JSONField(default=dict)  # symbol: quantity of the position that it closes
     filled_qty = models.DecimalField(max_digits=18, decimal_places=9, default=0)
     filled_avg_price = models.DecimalField(max_digits=14, decimal_places=6, null=True)
     replaces = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="replaced_by")
     # Instants of the account's feed.
     accepted_at = models.DateTimeField()
+    arrives_ns = models.BigIntegerField(default=0)  # from when it acts, when that is later than accepted_at
     working_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     # What the receipt needs: the quote the order met first, and those that could not be used.
     arrival = models.JSONField(null=True)
     refusals = models.JSONField(default=dict)
+    progress = models.JSONField(default=dict)  # a stop's mark and trigger: mbt.engine.orders.Progress
 
     class Meta:
         db_table = "mbt_orders"
@@ -97,13 +128,35 @@ class Order(models.Model):
             # SQL lets a CHECK pass on NULL, so the limit branch also says NOT NULL.
             models.CheckConstraint(
                 condition=Q(
-                    order_type="limit", limit_price__isnull=False, limit_price__gt=0, limit_price__lt=10**8
+                    order_type__in=["limit", "stop_limit"],
+                    limit_price__isnull=False,
+                    limit_price__gt=-(10**8),
+                    limit_price__lt=10**8,
                 )
-                | Q(~Q(order_type="limit"), limit_price__isnull=True),
+                | Q(~Q(order_type__in=["limit", "stop_limit"]), limit_price__isnull=True),
                 name="order_limit_price_iff_limit",
             ),
             models.CheckConstraint(
-                condition=Q(status__in=["accepted", "new", "partially_filled"], closed_at__isnull=True)
+                condition=Q(symbol="") | Q(limit_price__isnull=True) | Q(limit_price__gt=0),
+                name="order_limit_price_positive_but_for_packages",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    order_type__in=["stop", "stop_limit"], stop_price__isnull=False, stop_price__lt=10**8
+                )
+                | Q(~Q(order_type__in=["stop", "stop_limit"]), stop_price__isnull=True),
+                name="order_stop_price_iff_stop",
+            ),
+            models.CheckConstraint(
+                condition=Q(order_type="trailing_stop", trail_price__gt=0, trail_percent__isnull=True)
+                | Q(order_type="trailing_stop", trail_percent__gt=0, trail_price__isnull=True)
+                | Q(~Q(order_type="trailing_stop"), trail_price__isnull=True, trail_percent__isnull=True),
+                name="order_one_trail_iff_trailing",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=["held", "accepted", "new", "partially_filled"], closed_at__isnull=True
+                )
                 | Q(
                     status__in=["filled", "canceled", "expired", "replaced", "rejected"],
                     closed_at__isnull=False,
@@ -179,11 +232,12 @@ class Position(models.Model):
                 fields=["account", "symbol"], condition=Q(closed_at__isnull=True), name="position_open_once"
             ),
             models.CheckConstraint(
-                condition=Q(qty__gte=0, qty__lt=QTY_MAX, qty_held__gte=0, qty_held__lte=F("qty")),
+                condition=Q(qty__gt=-QTY_MAX, qty__lt=QTY_MAX, qty_held__gte=0)
+                & (Q(qty_held__lte=F("qty")) | Q(qty_held__lte=-F("qty"))),
                 name="position_never_promises_more_than_it_has",
             ),
             models.CheckConstraint(
-                condition=Q(closed_at__isnull=True, qty__gt=0) | Q(closed_at__isnull=False, qty=0, cost=0),
+                condition=Q(~Q(qty=0), closed_at__isnull=True) | Q(closed_at__isnull=False, qty=0, cost=0),
                 name="position_closed_iff_empty",
             ),
         ]
@@ -197,11 +251,18 @@ class Activity(models.Model):
 
     class Type(models.TextChoices):
         FILL = "fill"
+        FEE = "fee"
+        DIVIDEND = "dividend"
+        INTEREST = "interest"
+        EXPIRATION = "expiration"
+        EXERCISE = "exercise"
+        ASSIGNMENT = "assignment"
+        CORPORATE_ACTION = "corporate_action"
         ADJUSTMENT = "adjustment"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="activities", db_index=False)
-    activity_type = models.CharField(max_length=16, choices=Type.choices)
+    activity_type = models.CharField(max_length=20, choices=Type.choices)
     symbol = models.CharField(max_length=21, default="")
     side = models.CharField(max_length=4, default="")
     qty = models.DecimalField(max_digits=18, decimal_places=9, null=True)
@@ -210,6 +271,7 @@ class Activity(models.Model):
     realized = models.DecimalField(max_digits=18, decimal_places=2, null=True)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, null=True, related_name="activities")
     ref_id = models.UUIDField()  # what caused it: the fill, for a fill
+    note = models.CharField(max_length=300, default="")
     occurred_at = models.DateTimeField()
 
     class Meta:

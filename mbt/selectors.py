@@ -1,22 +1,38 @@
 """Reads: who has what, and what the market of an account says now."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
-from mbt.engine.explain import Explanation, FillFacts, OrderFacts, QuoteFacts, explain
+from mbt.engine.explain import Explanation, FillFacts, LegFacts, OrderFacts, QuoteFacts, explain
+from mbt.engine.fills import Market
+from mbt.engine.intake import Role
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
-from mbt.engine.orders import NEVER_NS, OrderStatus, OrderType, Side, TimeInForce
+from mbt.engine.orders import (
+    FRESH,
+    NEVER_NS,
+    FillPreference,
+    Leg,
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    Progress,
+    Side,
+    TimeInForce,
+)
 from mbt.engine.orders import Order as EngineOrder
+from mbt.engine.packages import net_of, package_quote
+from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Account, Activity, EngineState, Fill, Order, Position
 from raxx.kernel import clock, valkey
 from raxx.kernel.clock import from_ns, to_ns
@@ -26,7 +42,10 @@ from raxx.market import calendar
 from raxx.market.board import Board, BoardView, MarketDataUnavailable
 from raxx.market.contracts import AssetClass, parse_symbol
 from raxx.market.quotes import Quote
+from raxx.market.sessions import Hours
 
+# Under this name an order's receipt keeps the quote that triggered its stop.
+TRIGGER = "TRIGGERED"
 # A feed whose engine has not spoken for so long stands still: nothing new is accepted on it.
 SILENCE_MAX_S = 15
 
@@ -83,22 +102,56 @@ def feed_instant(feed: str) -> datetime | None:
         return from_ns(state.position_ns) if state else None
 
 
+def ticket_of(order: Order, exits: Sequence[Order] = ()) -> Ticket:
+    """The ticket that would make this order now; `exits` are those that wait for it."""
+    by_role = {member.role: member for member in exits}
+    profit, loss = by_role.get(Role.TAKE_PROFIT), by_role.get(Role.STOP_LOSS)
+    legs = tuple(LegTicket(leg["symbol"], Side(leg["side"]), leg["ratio"]) for leg in order.legs)
+    alone = OrderClass.MLEG if legs else OrderClass.SIMPLE
+    return Ticket(
+        symbol=order.symbol, side=Side(order.side), qty=None if order.notional is not None else order.qty,
+        notional=order.notional, order_type=OrderType(order.order_type), time_in_force=TimeInForce(order.time_in_force),
+        limit_price=order.limit_price, stop_price=order.stop_price, trail_price=order.trail_price,
+        trail_percent=order.trail_percent, order_class=OrderClass(order.order_class) if exits else alone,
+        take_profit=profit.limit_price if profit else None, stop_loss=loss.stop_price if loss else None,
+        stop_loss_limit=loss.limit_price if loss else None, legs=legs, extended_hours=order.hours == Hours.EXTENDED,
+        fill_preference=FillPreference(order.fill_preference) if order.asset_class == AssetClass.OPTION else None,
+        client_order_id=order.client_order_id,
+    )  # fmt: skip
+
+
 def to_engine(order: Order) -> EngineOrder:
     """The engine's value of a row."""
     return EngineOrder(
         id=order.pk, number=order.number, account_id=order.account_id, symbol=intern(order.symbol),
         asset_class=AssetClass(order.asset_class), multiplier=order.multiplier, side=Side(order.side),
         type=OrderType(order.order_type), tif=TimeInForce(order.time_in_force), qty=order.qty,
-        limit=to_ticks(order.limit_price) if order.limit_price is not None else 0,
+        limit=_ticks(order.limit_price),
         accepted_ns=to_ns(order.accepted_at), expires_ns=to_ns(order.expires_at) if order.expires_at else NEVER_NS,
+        arrives_ns=order.arrives_ns, stop=_ticks(order.stop_price), trail=_ticks(order.trail_price),
+        trail_percent=order.trail_percent, preference=FillPreference(order.fill_preference), hours=Hours(order.hours),
+        legs=tuple(Leg(leg["symbol"], Side(leg["side"]), leg["ratio"], leg["multiplier"]) for leg in order.legs),
+        underlying=parse_symbol(order.legs[0]["symbol"] if order.legs else order.symbol).underlying,
+        size_cap=order.size_cap, notional=order.notional, entry_id=order.entry_id, group_id=order.group_id,
     )  # fmt: skip
 
 
+def progress_of(order: Order) -> Progress:
+    """What the record remembers of an open order's way so far."""
+    if not order.progress and not order.filled_qty:
+        return FRESH
+    return Progress(filled=order.filled_qty, **order.progress)
+
+
 def open_orders(feed: str, ids: Iterable[UUID] | None = None) -> Iterable[Order]:
-    """Open orders of a feed in order of acceptance, all or those among `ids`."""
+    """Open orders of a feed in order of acceptance: all, or those among `ids` and those that belong with them."""
     rows = Order.objects.filter(closed_at__isnull=True, account__feed=feed).order_by("number")
     # A few are read at once: a server-side cursor costs three round trips more.
-    return rows.iterator() if ids is None else rows.filter(pk__in=list(ids))
+    if ids is None:
+        return rows.iterator()
+    wanted = list(ids)
+    groups = Order.objects.filter(pk__in=wanted, group_id__isnull=False).values("group_id")
+    return rows.filter(Q(pk__in=wanted) | Q(entry_id__in=wanted) | Q(group_id__in=groups))
 
 
 def waiting_order_ids(feed: str) -> set[UUID]:
@@ -230,26 +283,76 @@ def explanation(account: AccountRef, order_id: UUID) -> Explanation:
     """The story of one order. Raises NotFound."""
     row = order(account.id, order_id)
     # Asked of the row as it was read: a fill that comes a moment later belongs into the next answer.
-    fill = row.fills.first() if row.filled_qty else None
-    amount = row.activities.values_list("amount", flat=True).first() if fill else None
-    view = _view(account.feed, [row.symbol]) if row.closed_at is None else None
-    quote = view.quotes.get(row.symbol) if view else None
+    fills = _fills(row) if row.filled_qty else ()
+    symbols = [leg["symbol"] for leg in row.legs] or [row.symbol]
+    view = _view(account.feed, symbols) if row.closed_at is None else None
     engine_order = to_engine(row)
+    refusals = dict(row.refusals)
+    trigger = refusals.pop(TRIGGER, None)
     return explain(OrderFacts(
-        symbol=row.symbol, asset_class=engine_order.asset_class, multiplier=row.multiplier, side=engine_order.side,
-        type=engine_order.type, tif=engine_order.tif, qty=row.qty, limit=engine_order.limit,
-        status=OrderStatus(row.status), reason=row.reason, accepted_ns=engine_order.accepted_ns,
+        order=engine_order, progress=progress_of(row), status=OrderStatus(row.status), reason=row.reason,
         working_ns=to_ns(row.working_at) if row.working_at else None,
-        closed_ns=to_ns(row.closed_at) if row.closed_at else None,
-        expires_ns=to_ns(row.expires_at) if row.expires_at else None,
-        arrival=_quote_facts(row.arrival), refusals={why: _quote_facts(facts) for why, facts in row.refusals.items()},
-        fill=_fill_facts(fill, amount) if fill and amount is not None else None,
-        now=QuoteFacts(
-            quote_ns=quote.ts, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask, ask_size=quote.ask_size,
-        ) if quote else None,
-        now_ns=view.now_ns if view else None,
-        session=calendar.of_feed(account.feed).current_or_next(view.now_ns) if view else None,
+        closed_ns=to_ns(row.closed_at) if row.closed_at else None, arrival=_quote_facts(row.arrival),
+        trigger=_quote_facts(trigger), refusals={why: _quote_facts(facts) for why, facts in refusals.items()}, fills=fills,
+        now=_market_now(engine_order, view), now_ns=view.now_ns if view else None,
+        session=calendar.of_feed(account.feed).current_or_next(view.now_ns, engine_order.hours) if view else None,
     ))  # fmt: skip
+
+
+def _fills(row: Order) -> tuple[FillFacts, ...]:
+    """The order's fills in order; the legs of a package that traded together are one."""
+    amounts = dict(row.activities.values_list("ref_id", "amount"))
+    together = max(1, len(row.legs))
+    rows = list(row.fills.order_by("fill_seq"))
+    return tuple(_fill_facts(row, rows[n : n + together], amounts) for n in range(0, len(rows), together))
+
+
+def _fill_facts(order: Order, rows: list[Fill], amounts: Mapping[UUID, Decimal]) -> FillFacts:
+    legs = tuple(
+        LegFacts(
+            symbol=fill.symbol, side=Side(fill.side), qty=fill.qty, price=to_ticks(fill.price), amount=amounts[fill.pk],
+            quote=QuoteFacts(
+                quote_ns=fill.quote_ns, bid=to_ticks(fill.nbbo_bid), bid_size=fill.nbbo_bid_size,
+                ask=to_ticks(fill.nbbo_ask), ask_size=fill.nbbo_ask_size,
+            ),
+        )
+        for fill in rows
+    )  # fmt: skip
+    first, amount = rows[0], sum((leg.amount for leg in legs), Decimal(0))
+    price, qty, quote = legs[0].price, first.qty, legs[0].quote
+    if order.legs:
+        terms = [Leg(leg["symbol"], Side(leg["side"]), leg["ratio"], leg["multiplier"]) for leg in order.legs]
+        price, qty = net_of(terms, [leg.price for leg in legs]), first.qty / terms[0].ratio
+        market = package_quote(terms, [_quote(leg.symbol, leg.quote) for leg in legs])
+        quote = _facts_of(market, legs=tuple(leg.quote for leg in legs))
+    return FillFacts(
+        price=price, qty=qty, filled_ns=to_ns(first.filled_at), rule=first.rule, rule_version=first.rule_version,
+        feed=first.feed, amount=amount, quote=quote, legs=legs,
+    )  # fmt: skip
+
+
+def _market_now(order: EngineOrder, view: BoardView | None) -> QuoteFacts | None:
+    """The NBBO in force, of a package its net one where every leg has two sides; None where there is none."""
+    if view is None:
+        return None
+    if not order.legs:
+        quote = view.quotes.get(order.symbol)
+        return _facts_of(quote) if quote else None
+    quotes = [view.quotes.get(leg.symbol) for leg in order.legs]
+    known = [quote for quote in quotes if quote is not None and quote.bid and quote.ask]
+    if len(known) < len(quotes):
+        return None
+    return _facts_of(package_quote(order.legs, known), legs=tuple(_facts_of(quote) for quote in known))
+
+
+def _facts_of(market: Market, legs: tuple[QuoteFacts, ...] = ()) -> QuoteFacts:
+    return QuoteFacts(
+        quote_ns=market.ts, bid=market.bid, bid_size=market.bid_size, ask=market.ask, ask_size=market.ask_size, legs=legs,
+    )  # fmt: skip
+
+
+def _quote(symbol: str, facts: QuoteFacts) -> Quote:
+    return Quote(symbol, facts.quote_ns, facts.bid, facts.bid_size, facts.ask, facts.ask_size)
 
 
 def ledger(account_id: UUID) -> Ledger:
@@ -337,16 +440,12 @@ def _sum(values: Iterable[Decimal | None]) -> Decimal | None:
     return total
 
 
-def _quote_facts(stored: dict[str, int] | None) -> QuoteFacts | None:
-    return QuoteFacts(**stored) if stored and "bid" in stored else None
+def _ticks(price: Decimal | None) -> int | None:
+    return None if price is None else to_ticks(price)
 
 
-def _fill_facts(fill: Fill, amount: Decimal) -> FillFacts:
-    return FillFacts(
-        price=to_ticks(fill.price), qty=fill.qty, filled_ns=to_ns(fill.filled_at), rule=fill.rule,
-        rule_version=fill.rule_version, feed=fill.feed, amount=amount,
-        quote=QuoteFacts(
-            quote_ns=fill.quote_ns, bid=to_ticks(fill.nbbo_bid), bid_size=fill.nbbo_bid_size,
-            ask=to_ticks(fill.nbbo_ask), ask_size=fill.nbbo_ask_size,
-        ),
-    )  # fmt: skip
+def _quote_facts(stored: dict[str, Any] | None) -> QuoteFacts | None:
+    if not stored or "bid" not in stored:
+        return None
+    legs = tuple(facts for leg in stored.get("legs", ()) if (facts := _quote_facts(leg)))
+    return QuoteFacts(**{name: value for name, value in stored.items() if name != "legs"}, legs=legs)

@@ -1,14 +1,16 @@
 """What the native API takes."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
-from mbt.engine.orders import OrderType, Side, TimeInForce
-from mbt.engine.tickets import Ticket
-from mbt.models import QTY_MAX, Activity
+from mbt.engine.account import Kind
+from mbt.engine.orders import FillPreference, OrderClass, OrderType, Side, TimeInForce
+from mbt.engine.tickets import LEGS_MAX, LegTicket, Ticket
+from mbt.models import QTY_MAX
 from raxx.kernel.api import schema
-from raxx.kernel.api.fields import Choice, Form, Instant, Number, Text
+from raxx.kernel.api.fields import Choice, Flag, Form, Instant, Items, Nested, Number, Text, Whole
 from raxx.kernel.api.pagination import PAGE_FIELDS
 from raxx.kernel.ids import new_id
 from raxx.market.contracts import parse_symbol
@@ -18,11 +20,6 @@ class Openness(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     ALL = "all"
-
-
-class ActivityKind(StrEnum):
-    FILL = Activity.Type.FILL.value
-    ADJUSTMENT = Activity.Type.ADJUSTMENT.value
 
 
 _SYMBOL = Text(
@@ -38,7 +35,19 @@ _QTY = Number(
     maximum=Decimal(QTY_MAX - 1),
     unit="shares or contracts",
 )
-_LIMIT = Number(doc="Limit price, for limit orders", places=4, maximum=Decimal(10_000_000), unit="dollars")
+_PRICE_MAX = Decimal(10_000_000)
+
+
+def _price(doc: str, *, signed: bool = False, required: bool = False) -> Number:
+    return Number(doc=doc, places=4, maximum=_PRICE_MAX, unit="dollars", signed=signed, required=required)
+
+
+_TRAIL = {
+    "trail_price": _price("Distance of a trailing stop"),
+    "trail_percent": Number(
+        doc="Distance of a trailing stop", places=4, maximum=Decimal(100), unit="percent"
+    ),
+}
 _CLIENT_ORDER_ID = Text(
     doc="Your own name for the order, unique for ever; made up when absent. Sending the same order again is safe.",
     pattern=re.compile(r"[A-Za-z0-9_.:\-]{1,128}", re.ASCII),
@@ -46,22 +55,106 @@ _CLIENT_ORDER_ID = Text(
     example="my-bot-0001",
 )
 
+
+def _exits(*, net: bool) -> dict[str, Nested]:
+    """The exits of a bracket, OTO or OCO; those of a package have net prices of the package that closes it."""
+    of = ", net, of the package that closes it" if net else ""
+    profit = {"limit_price": _price(f"Its limit price{of}", signed=net, required=True)}
+    loss = {
+        "stop_price": _price(f"Its stop price{of}", signed=net, required=True),
+        "limit_price": _price(f"Its limit price{of}: makes it a stop_limit", signed=net),
+    }
+    return {
+        "take_profit": Nested(doc="The exit at a profit", form=Form(profit)),
+        "stop_loss": Nested(doc="The exit at a loss", form=Form(loss)),
+    }
+
+
+_FILL_PREFERENCE = Choice(
+    doc="Where in the spread an option order fills; default: as the account has it", options=FillPreference
+)
 TICKET = Form(
     {
         "symbol": _SYMBOL,
         "side": Choice(doc="buy or sell", options=Side, required=True),
-        "qty": Number(doc=_QTY.doc, places=_QTY.places, maximum=_QTY.maximum, unit=_QTY.unit, required=True),
-        "order_type": Choice(doc="market or limit", options=OrderType, required=True),
-        "time_in_force": Choice(doc="day, gtc, ioc or fok", options=TimeInForce, required=True),
-        "limit_price": _LIMIT,
+        "qty": _QTY,
+        "notional": Number(
+            doc="An amount instead of qty: equities, market day orders",
+            places=2,
+            maximum=_PRICE_MAX,
+            unit="dollars",
+        ),
+        "order_type": Choice(
+            doc="market, limit, stop, stop_limit or trailing_stop", options=OrderType, required=True
+        ),
+        "time_in_force": Choice(doc="day, gtc, ioc, fok, opg or cls", options=TimeInForce, required=True),
+        "limit_price": _price("Limit price, for limit and stop_limit orders"),
+        "stop_price": _price("Stop price, for stop and stop_limit orders"),
+        **_TRAIL,
+        "order_class": Choice(
+            doc="simple (default), bracket, oto or oco; mleg for a package", options=OrderClass
+        ),
+        **_exits(net=False),
+        "extended_hours": Flag(
+            doc="Also trade before the open and after the close: limit orders of equities"
+        ),
+        "fill_preference": _FILL_PREFERENCE,
         "client_order_id": _CLIENT_ORDER_ID,
     }
 )
-REPLACEMENT = Form({"qty": _QTY, "limit_price": _LIMIT, "client_order_id": _CLIENT_ORDER_ID})
+PACKAGE = Form(
+    {
+        "order_class": Choice(doc="mleg", options=OrderClass, required=True),
+        "legs": Items(
+            doc="The options that trade together, at one net price or not at all",
+            form=Form(
+                {
+                    "symbol": _SYMBOL,
+                    "side": Choice(doc="buy or sell", options=Side, required=True),
+                    "ratio": Whole(doc="Contracts of it in each package (1)", minimum=1, maximum=100),
+                }
+            ),
+            maximum=LEGS_MAX,
+            required=True,
+        ),
+        "qty": Number(doc="Packages", places=0, maximum=Decimal(QTY_MAX - 1), unit="packages", required=True),
+        "order_type": Choice(doc="market or limit", options=OrderType, required=True),
+        "time_in_force": Choice(doc="day, gtc, ioc or fok", options=TimeInForce, required=True),
+        "limit_price": _price(
+            "Net price, for limit orders: a debit positive, a credit negative", signed=True
+        ),
+        **_exits(net=True),
+        "fill_preference": _FILL_PREFERENCE,
+        "client_order_id": _CLIENT_ORDER_ID,
+    }
+)
+REPLACEMENT = Form(
+    {
+        "qty": _QTY,
+        "limit_price": _price("Limit price; of a package its net price", signed=True),
+        "stop_price": _price("Stop price; of a package its net price", signed=True),
+        **_TRAIL,
+        "client_order_id": _CLIENT_ORDER_ID,
+    }
+)
 TICKET_EXAMPLES = [
     schema.example("Buy with a limit", symbol="SPY", side="buy", qty="10", order_type="limit", limit_price="512.40", time_in_force="day", client_order_id="my-bot-0001"),
     schema.example("Buy at the market", symbol="SPY", side="buy", qty="0.5", order_type="market", time_in_force="day"),
     schema.example("Sell an option", symbol="SPY261218C00650000", side="sell", qty="1", order_type="limit", limit_price="3.45", time_in_force="gtc"),
+    schema.example("Protect a position", symbol="SPY", side="sell", qty="10", order_type="trailing_stop", trail_percent="2.5", time_in_force="gtc"),
+    schema.example(
+        "Buy with both exits", symbol="SPY", side="buy", qty="10", order_type="limit", limit_price="512.40", time_in_force="gtc",
+        order_class="bracket", take_profit={"limit_price": "530.00"}, stop_loss={"stop_price": "500.00"},
+    ),
+]  # fmt: skip
+PACKAGE_EXAMPLES = [
+    schema.example(
+        "Sell a put spread for a credit", order_class="mleg", qty="1", order_type="limit", limit_price="-1.35", time_in_force="day",
+        legs=[
+            {"symbol": "SPY261218P00640000", "side": "sell", "ratio": 1},
+            {"symbol": "SPY261218P00635000", "side": "buy", "ratio": 1},
+        ],
+    ),
 ]  # fmt: skip
 REPLACEMENT_EXAMPLES = [schema.example("Move the limit", limit_price="512.35", client_order_id="my-bot-0002")]
 ORDER_LIST = Form(
@@ -75,7 +168,7 @@ ORDER_LIST = Form(
 )
 ACTIVITY_LIST = Form(
     {
-        "type": Choice(doc="Only this type", options=ActivityKind),
+        "type": Choice(doc="Only this type", options=Kind),
         "from": Instant(doc="At or after this instant"),
         "to": Instant(doc="Before this instant"),
         **PAGE_FIELDS,
@@ -85,9 +178,15 @@ ACTIVITY_LIST = Form(
 
 def ticket(data: object) -> Ticket:
     """The order asked for. Raises InvalidInput."""
-    values = TICKET.read(data)
+    is_package = isinstance(data, Mapping) and data.get("order_class") == OrderClass.MLEG
+    values = (PACKAGE if is_package else TICKET).read(data)
+    profit, loss = values.pop("take_profit", {}), values.pop("stop_loss", {})
+    symbol = values.pop("symbol", None)
     return Ticket(
-        symbol=parse_symbol(values["symbol"]).symbol, side=values["side"], qty=values["qty"],
-        order_type=values["order_type"], time_in_force=values["time_in_force"], limit_price=values.get("limit_price"),
-        client_order_id=values.get("client_order_id") or str(new_id()),
+        symbol=parse_symbol(symbol).symbol if symbol else "", side=values.pop("side", Side.BUY),
+        legs=tuple(
+            LegTicket(parse_symbol(leg["symbol"]).symbol, leg["side"], leg.get("ratio", 1)) for leg in values.pop("legs", ())
+        ),
+        take_profit=profit.get("limit_price"), stop_loss=loss.get("stop_price"), stop_loss_limit=loss.get("limit_price"),
+        client_order_id=values.pop("client_order_id", None) or str(new_id()), **values,
     )  # fmt: skip

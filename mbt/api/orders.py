@@ -22,8 +22,8 @@ _ORDER = schema.envelope(shapes.OrderShape)
 
 class OrdersApi(PaperApi):
     @extend_schema(
-        operation_id="orders_submit", summary="Submit an order", request=schema.request(forms.TICKET),
-        examples=forms.TICKET_EXAMPLES,
+        operation_id="orders_submit", summary="Submit an order", request=schema.request(forms.TICKET, forms.PACKAGE),
+        examples=forms.TICKET_EXAMPLES + forms.PACKAGE_EXAMPLES,
         responses=schema.responses(_ORDER, status=201, failures=(400, 403, 411, 413, 415, 422)),
     )  # fmt: skip
     def post(self, request: Request) -> Response:
@@ -33,7 +33,7 @@ class OrdersApi(PaperApi):
         account = self.account(request)
         actor = self.actor(request)
         try:
-            market = selectors.market(account.feed, [ticket.symbol])
+            market = selectors.market(account.feed, ticket.symbols)
         except MarketDataUnavailable:
             known = orders.resubmitted(account=account, ticket=ticket)
             if known is None:
@@ -44,7 +44,7 @@ class OrdersApi(PaperApi):
                 account=account,
                 ticket=ticket,
                 now_ns=market.now_ns,
-                quote=market.quotes.get(ticket.symbol),
+                quotes=market.quotes,
                 actor=actor,
             )
         headers = None if submitted.created else {"Idempotent-Replayed": "true"}
@@ -84,14 +84,14 @@ class OrderApi(PaperApi):
     def patch(self, request: Request, order_id: UUID) -> Response:
         """Answers with a new order whose `replaces` names the old one. Both happen, or neither. Sending the
         same change with the same `client_order_id` again answers with the same order."""
-        changes = forms.REPLACEMENT.read(request.data)
+        given = forms.REPLACEMENT.read(request.data)
+        client_order_id = given.pop("client_order_id", None) or str(new_id())
         account = self.account(request)
         old = selectors.order(account.id, order_id)
-        market = selectors.market(account.feed, [old.symbol])
+        market = selectors.market(account.feed, [leg["symbol"] for leg in old.legs] or [old.symbol])
         order = orders.replace(
-            account=account, order_id=order_id, qty=changes.get("qty"), limit_price=changes.get("limit_price"),
-            client_order_id=changes.get("client_order_id") or str(new_id()), now_ns=market.now_ns,
-            quote=market.quotes.get(old.symbol), actor=self.actor(request),
+            account=account, order_id=order_id, changes=orders.Changes(**given), client_order_id=client_order_id,
+            now_ns=market.now_ns, quotes=market.quotes, actor=self.actor(request),
         )  # fmt: skip
         return reply(shapes.order(order))
 

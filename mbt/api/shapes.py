@@ -10,21 +10,42 @@ import msgspec
 from mbt.engine.orders import OrderStatus
 from mbt.models import Activity, Order
 from mbt.selectors import AccountSummary, Holding
+from raxx.kernel.money import from_ticks
+from raxx.market.sessions import Hours
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+class LegShape(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: str
+    side: str
+    ratio: int
+
+
 class OrderShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`symbol` is empty for a package, whose `legs` say what it trades. `group_id` is shared by exits that
+    share their quantity, `entry_id` names the order that activates an exit."""
+
     id: UUID
     client_order_id: str
+    order_class: str
+    role: str | None
     symbol: str
     asset_class: str
     side: str
+    legs: list[LegShape]
     qty: str
+    notional: str | None
     filled_qty: str
     order_type: str
     limit_price: str | None
+    stop_price: str | None
+    trail_price: str | None
+    trail_percent: str | None
+    high_water_mark: str | None
     time_in_force: str
+    extended_hours: bool
+    fill_preference: str
     status: str
     reason: str | None
     filled_avg_price: str | None
@@ -38,6 +59,8 @@ class OrderShape(msgspec.Struct, frozen=True, kw_only=True):
     replaced_at: Instant | None
     expires_at: Instant | None
     replaces: UUID | None
+    entry_id: UUID | None
+    group_id: UUID | None
 
 
 class AccountShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,14 +115,20 @@ def order(row: Order) -> OrderShape:
         return row.closed_at if row.status == status else None
 
     return OrderShape(
-        id=row.pk, client_order_id=row.client_order_id, symbol=row.symbol, asset_class=row.asset_class, side=row.side,
-        qty=plain(row.qty), filled_qty=plain(row.filled_qty), order_type=row.order_type,
-        limit_price=price(row.limit_price), time_in_force=row.time_in_force, status=row.status,
+        id=row.pk, client_order_id=row.client_order_id, order_class=row.order_class, role=row.role or None,
+        symbol=row.symbol, asset_class=row.asset_class, side=row.side,
+        legs=[LegShape(symbol=leg["symbol"], side=leg["side"], ratio=leg["ratio"]) for leg in row.legs],
+        qty=plain(row.qty), notional=money(row.notional), filled_qty=plain(row.filled_qty), order_type=row.order_type,
+        limit_price=price(row.limit_price), stop_price=price(row.stop_price), trail_price=price(row.trail_price),
+        trail_percent=None if row.trail_percent is None else plain(row.trail_percent),
+        high_water_mark=price(from_ticks(row.progress["mark"])) if row.progress.get("mark") else None,
+        time_in_force=row.time_in_force, extended_hours=row.hours == Hours.EXTENDED,
+        fill_preference=row.fill_preference, status=row.status,
         reason=row.reason or None, filled_avg_price=price(row.filled_avg_price), cash_hold=f"{row.cash_hold:.2f}",
         submitted_at=row.accepted_at, accepted_at=row.accepted_at, working_at=row.working_at,
         filled_at=when(OrderStatus.FILLED), canceled_at=when(OrderStatus.CANCELED),
         expired_at=when(OrderStatus.EXPIRED), replaced_at=when(OrderStatus.REPLACED), expires_at=row.expires_at,
-        replaces=row.replaces_id,
+        replaces=row.replaces_id, entry_id=row.entry_id, group_id=row.group_id,
     )  # fmt: skip
 
 
@@ -117,8 +146,9 @@ def account(summary: AccountSummary) -> AccountShape:
 def position(holding: Holding) -> PositionShape:
     row = holding.position
     return PositionShape(
-        symbol=row.symbol, asset_class=row.asset_class, multiplier=row.multiplier, side="long", qty=plain(row.qty),
-        qty_available=plain(row.qty - row.qty_held), avg_entry_price=plain(row.avg_entry_price or Decimal(0)),
+        symbol=row.symbol, asset_class=row.asset_class, multiplier=row.multiplier,
+        side="long" if row.qty > 0 else "short", qty=plain(row.qty),
+        qty_available=plain(abs(row.qty) - row.qty_held), avg_entry_price=plain(row.avg_entry_price or Decimal(0)),
         cost_basis=f"{row.cost:.2f}", mark_price=price(holding.mark), market_value=money(holding.market_value),
         unrealized_pl=money(holding.unrealized), realized_pl=f"{row.realized:.2f}", opened_at=row.opened_at,
     )  # fmt: skip

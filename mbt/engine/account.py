@@ -6,13 +6,16 @@ cost as a sum of such amounts, so cash, cost and realised profit always add up e
 of a trade, cash + cost = realized. The average price is derived.
 """
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
 
+from mbt.engine.fills import Fill
 from mbt.engine.orders import Order, Side
 from raxx.kernel.money import from_ticks, to_cents
+from raxx.market.quotes import Quote
 
 ZERO = Decimal(0)
 
@@ -89,19 +92,53 @@ def post(before: Position, posting: Posting) -> Position:
     return Position(before.qty + posting.qty, before.cost + posting.cost)
 
 
-def book_fill(order: Order, price: int, *, position: Position, spendable: Decimal) -> Posting | Unbookable:
-    """Book the whole of `order` at `price` (1/10,000 dollar) in a cash account.
+class Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a fill trades of one instrument: `qty` at `price` (1/10,000 dollar), on `quote`."""
 
-    `spendable`: dollars that this order may spend, its own hold included, other orders' holds not.
+    symbol: str
+    side: Side
+    qty: Decimal
+    multiplier: int
+    price: int
+    quote: Quote
+
+
+def parts_of(order: Order, fill: Fill) -> tuple[Part, ...]:
+    """The instruments that a fill trades: one, or the legs of a package."""
+    if isinstance(fill.quote, Quote):
+        return (Part(
+            symbol=order.symbol, side=order.side, qty=fill.qty, multiplier=order.multiplier, price=fill.price,
+            quote=fill.quote,
+        ),)  # fmt: skip
+    return tuple(
+        Part(
+            symbol=part.leg.symbol, side=part.leg.side, qty=part.qty, multiplier=part.leg.multiplier, price=part.price,
+            quote=part.quote,
+        )
+        for part in fill.legs
+    )  # fmt: skip
+
+
+def book_fill(
+    parts: Sequence[Part], *, positions: Mapping[str, Position], spendable: Decimal, cash_account: bool = True
+) -> tuple[Posting, ...] | Unbookable:
+    """Book all parts of a fill, or none: a posting for each.
+
+    `spendable`: dollars that this order may spend, its own hold included, other orders' holds not. A cash
+    account pays in full and delivers what it has; a margin account carries what it was allowed to send.
     """
-    amount = to_cents(order.qty * from_ticks(price) * order.multiplier)
-    buys = order.side is Side.BUY
-    if buys and amount > spendable:
+    postings = []
+    for part in parts:
+        before = positions.get(part.symbol, Position())
+        amount = to_cents(part.qty * from_ticks(part.price) * part.multiplier)
+        buys = part.side is Side.BUY
+        if cash_account and not buys and part.qty > before.qty:
+            return Unbookable.INSUFFICIENT_QUANTITY
+        qty, cash = (part.qty, -amount) if buys else (-part.qty, amount)
+        postings.append(trade(before, symbol=part.symbol, qty=qty, cash=cash, price=part.price))
+    if cash_account and -sum(posting.cash for posting in postings) > spendable:
         return Unbookable.INSUFFICIENT_CASH
-    if not buys and order.qty > position.qty:
-        return Unbookable.INSUFFICIENT_QUANTITY
-    qty, cash = (order.qty, -amount) if buys else (-order.qty, amount)
-    return trade(position, symbol=order.symbol, qty=qty, cash=cash, price=price)
+    return tuple(postings)
 
 
 def average_price(position: Position, multiplier: int) -> Decimal | None:

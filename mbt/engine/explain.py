@@ -9,16 +9,27 @@ from decimal import Decimal
 import msgspec
 
 from mbt.engine.account import Unbookable
-from mbt.engine.fills import Rule, Why
-from mbt.engine.orders import OrderStatus, OrderType, Side, TimeInForce
+from mbt.engine.fills import Market, Rule, Why, middle, stop_level, touch
+from mbt.engine.orders import (
+    FillPreference,
+    Order,
+    OrderStatus,
+    OrderType,
+    Progress,
+    Side,
+    TimeInForce,
+)
+from mbt.engine.packages import PackageQuote
 from raxx.kernel.clock import show_exchange_moment, show_exchange_time
 from raxx.kernel.money import from_ticks, show_price, to_cents
 from raxx.market.contracts import AssetClass
+from raxx.market.quotes import Quote
 from raxx.market.sessions import Session
 
 
 class QuoteFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """An NBBO as it was; prices in 1/10,000 dollar, `quote_ns` its own stamp. `at_ns`: when it mattered."""
+    """An NBBO as it was; prices in 1/10,000 dollar, of a package signed net prices with `legs` behind them.
+    `quote_ns`: its own stamp. `at_ns`: when it mattered."""
 
     quote_ns: int
     bid: int
@@ -26,9 +37,32 @@ class QuoteFacts(msgspec.Struct, frozen=True, kw_only=True):
     ask: int
     ask_size: int
     at_ns: int = 0
+    legs: "tuple[QuoteFacts, ...]" = ()
+
+    def as_market(self, symbol: str) -> Market:
+        """The quote as the engine saw it."""
+        if not self.legs:
+            return Quote(symbol, self.quote_ns, self.bid, self.bid_size, self.ask, self.ask_size)
+        legs = tuple(
+            Quote("", leg.quote_ns, leg.bid, leg.bid_size, leg.ask, leg.ask_size) for leg in self.legs
+        )
+        return PackageQuote(self.quote_ns, self.bid, self.bid_size, self.ask, self.ask_size, legs)
+
+
+class LegFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one fill traded of one instrument, and the NBBO of that."""
+
+    symbol: str
+    side: Side
+    qty: Decimal
+    price: int
+    amount: Decimal
+    quote: QuoteFacts
 
 
 class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One fill. `legs`: one for a single instrument, all of them for a package. `price` is the net of a package."""
+
     price: int
     qty: Decimal
     filled_ns: int
@@ -37,6 +71,7 @@ class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
     feed: str
     quote: QuoteFacts
     amount: Decimal
+    legs: tuple[LegFacts, ...]
 
 
 class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,23 +81,16 @@ class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
     in force `now` (None: there is none), and the `session` in progress or the next.
     """
 
-    symbol: str
-    asset_class: AssetClass
-    multiplier: int
-    side: Side
-    type: OrderType
-    tif: TimeInForce
-    qty: Decimal
-    limit: int
+    order: Order
+    progress: Progress
     status: OrderStatus
     reason: str
-    accepted_ns: int
     working_ns: int | None
     closed_ns: int | None
-    expires_ns: int | None
     arrival: QuoteFacts | None
+    trigger: QuoteFacts | None
     refusals: dict[str, QuoteFacts | None]
-    fill: FillFacts | None
+    fills: tuple[FillFacts, ...] = ()
     now_ns: int | None = None
     now: QuoteFacts | None = None
     session: Session | None = None
@@ -76,181 +104,378 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str | int | None]
 
 
+_Facts = dict[str, str | int | None]
+
 _REFUSALS = {
     Why.NO_QUOTE: "there was no quote of it yet, so nothing could be said about a price",
     Why.STALE_QUOTE: "its last quote was too old to trade on",
     Why.ONE_SIDED_QUOTE: "its quote had one side only, and a market needs two",
     Why.CROSSED_QUOTE: "its quote was crossed (bid above ask), which is bad data and not a bargain",
     Why.OUTSIDE_SESSION: "the market was closed",
+    Why.HALTED: "trading in it was halted",
     Why.LIMIT_NOT_REACHED: "the market was not at its limit",
+    Why.STOP_NOT_REACHED: "the market was not at its stop",
+    Why.SIZE_TOO_SMALL: "the quote did not show enough size",
+}
+
+_ENDINGS = {
+    Why.OCO_SIBLING_FILLED: "the other exit of the pair filled, and the two share one quantity",
+    Why.PARENT_ENDED: "its entry ended without a fill, so there was nothing to exit from",
 }
 
 _RULES = {
     Rule.MARKET_TOUCH: "A market order trades at the touch: a buy at the ask, a sell at the bid.",
+    Rule.MARKET_MID: "With this fill preference a market order trades at the midpoint, rounded against it.",
     Rule.LIMIT_MARKETABLE: "A limit order that is marketable on arrival trades at the touch, which may be better than its limit.",
     Rule.LIMIT_RESTING: "A resting limit order is the one that gets hit: it trades at its own limit, however far the quote jumped through it.",
+    Rule.LIMIT_MID: "With this fill preference a limit fills when it reaches the midpoint, at the midpoint, rounded against it.",
+    Rule.LIMIT_JOINED: "It stood at the near side of the market, and the market left through it: whoever stood there was hit.",
+    Rule.STOP_TOUCH: "A triggered stop trades at the touch of the quote that triggered it, never at its stop price.",
+    Rule.STOP_LIMIT_MARKETABLE: "A triggered stop-limit arrives with the quote that triggered it, and trades at its touch if that is within its limit.",
+    Rule.TRAILING_STOP_TOUCH: "A triggered trailing stop trades at the touch of the quote that triggered it.",
 }
 
 
-def explain(order: OrderFacts) -> Explanation:
+def explain(facts: OrderFacts) -> Explanation:
     """The whole story of one order in any state."""
-    sentences = [_asked(order), *_arrived(order), *_refused(order)]
-    facts: dict[str, str | int | None] = {
-        "status": order.status, "reason": order.reason or None, "side": order.side, "qty": _plain(order.qty),
-        "symbol": order.symbol, "order_type": order.type, "time_in_force": order.tif,
-        "limit_price": _dollars(order.limit),
+    order = facts.order
+    sentences = [_asked(order), *_arrived(facts), *_refused(facts), *_triggered(facts)]
+    data: _Facts = {
+        "status": facts.status, "reason": facts.reason or None, "side": order.side, "qty": _plain(order.qty),
+        "symbol": order.symbol or None, "order_type": order.type, "time_in_force": order.tif,
+        "limit_price": _dollars(order.limit), "stop_price": _dollars(order.stop),
     }  # fmt: skip
-    if order.fill is not None:
-        headline = _filled(order, order.fill, sentences, facts)
-    elif order.status in (OrderStatus.ACCEPTED, OrderStatus.NEW):
-        headline = _open(order, sentences, facts)
+    if order.legs:
+        data["legs"] = _legs(order)
+    for fill in facts.fills:
+        _tell_fill(facts, fill, sentences, data)
+    if facts.status is OrderStatus.FILLED and facts.fills:
+        headline = _filled(facts)
+    elif facts.closed_ns is None:
+        headline = _open(facts, sentences, data)
     else:
-        headline = _ended(order, sentences, facts)
-    return Explanation(headline=headline, sentences=sentences, facts=facts)
+        headline = _ended(facts, sentences, data)
+    return Explanation(headline=headline, sentences=sentences, facts=data)
 
 
-def _asked(order: OrderFacts) -> str:
-    terms = "at the market" if order.type is OrderType.MARKET else f"at ${show_price(order.limit)} or better"
+# -- what was asked, and what it met ------------------------------------------------------------------
+
+
+def _asked(order: Order) -> str:
     until = {
         TimeInForce.DAY: "for the day", TimeInForce.GTC: "until canceled",
         TimeInForce.IOC: "at once or not at all", TimeInForce.FOK: "whole and at once or not at all",
+        TimeInForce.OPG: "with the first usable quote of the session or not at all",
+        TimeInForce.CLS: "with the last quote of the session or not at all",
     }[order.tif]  # fmt: skip
-    return (
-        f"Accepted {show_exchange_moment(order.accepted_ns)}: {order.side} {_amount(order)} {terms}, {until}."
-    )
+    return f"Accepted {show_exchange_moment(order.accepted_ns)}: {order.side} {_amount(order)} {_terms(order)}, {until}."
 
 
-def _arrived(order: OrderFacts) -> list[str]:
-    if order.arrival is None or (order.fill is not None and order.working_ns is None):
+def _terms(order: Order) -> str:
+    limit = f"at {_price(order, order.limit)} or better" if order.limit is not None else ""
+    match order.type:
+        case OrderType.MARKET:
+            return "at the market"
+        case OrderType.LIMIT:
+            return limit
+        case OrderType.STOP:
+            return f"at the market once {_side(order)} reaches {_price(order, order.stop)}"
+        case OrderType.STOP_LIMIT:
+            return f"{limit} once {_side(order)} reaches {_price(order, order.stop)}"
+        case OrderType.TRAILING_STOP:
+            trail = (
+                f"{_plain(order.trail_percent)} %"
+                if order.trail_percent
+                else f"${show_price(order.trail or 0)}"
+            )
+            return f"at the market once {_side(order)} comes back by {trail}"
+
+
+def _arrived(facts: OrderFacts) -> list[str]:
+    order = facts.order
+    if facts.arrival is None or (facts.fills and facts.working_ns is None):
         return []  # where it filled on arrival, the fill tells of the same quote
-    quote = _market(order.arrival)
-    if order.working_ns is not None:
-        waited = "" if order.working_ns == order.accepted_ns else " (the first usable quote it met)"
+    quote = _market(order, facts.arrival)
+    if facts.working_ns is not None:
+        if facts.fills and facts.fills[0].filled_ns == facts.working_ns:
+            return []
+        waited = "" if facts.working_ns == order.accepted_ns else " (the first usable quote it met)"
+        what = "stop" if order.stop is not None or order.type is OrderType.TRAILING_STOP else "limit"
         return [
-            f"At {show_exchange_time(order.working_ns)} the NBBO was {quote}{waited}; that did not reach the limit, so the order rested."
+            f"At {show_exchange_time(facts.working_ns)} the NBBO was {quote}{waited}; that did not reach the {what}, so the order rested."
         ]
-    return [f"The NBBO in force was {quote}, quoted {show_exchange_time(order.arrival.quote_ns)}."]
+    return [f"The NBBO in force was {quote}, quoted {show_exchange_time(facts.arrival.quote_ns)}."]
 
 
-def _refused(order: OrderFacts) -> list[str]:
+def _refused(facts: OrderFacts) -> list[str]:
     told = []
-    for why, quote in order.refusals.items():
+    for why, quote in facts.refusals.items():
         when = f"At {show_exchange_time(quote.at_ns)}" if quote else "When it arrived"
-        seen = f": {_market(quote)}" if quote and (quote.bid or quote.ask) else ""
+        seen = f": {_market(facts.order, quote)}" if quote and (quote.bid or quote.ask) else ""
         told.append(f"{when} it was not filled because {_REFUSALS[Why(why)]}{seen}.")
     return told
 
 
-def _filled(
-    order: OrderFacts, fill: FillFacts, sentences: list[str], facts: dict[str, str | int | None]
-) -> str:
-    quote, rule = fill.quote, Rule(fill.rule)
-    touch = quote.ask if order.side is Side.BUY else quote.bid
+def _triggered(facts: OrderFacts) -> list[str]:
+    if facts.trigger is None:
+        return []
+    return [
+        f"At {show_exchange_time(facts.trigger.at_ns)} its stop was reached: {_market(facts.order, facts.trigger)}."
+    ]
+
+
+# -- fills ----------------------------------------------------------------------------------------------
+
+
+def _tell_fill(facts: OrderFacts, fill: FillFacts, sentences: list[str], data: _Facts) -> None:
+    order, quote, rule = facts.order, fill.quote, Rule(fill.rule)
     sign = 1 if order.side is Side.BUY else -1
+    market = quote.as_market(order.symbol)
+    opposite = touch(order, market)
     age_ms = (fill.filled_ns - quote.quote_ns) // 1_000_000
     age = f", {age_ms:,} ms old" if age_ms else ""
     locked = " The market was locked; bid = ask is a price." if quote.bid == quote.ask else ""
     sentences += [
-        f"At {show_exchange_moment(fill.filled_ns)} the NBBO was {_market(quote)} "
+        f"At {show_exchange_moment(fill.filled_ns)} the NBBO was {_market(order, quote)} "
         f"(sizes {quote.bid_size:,} × {quote.ask_size:,}{age}).{locked}",
         f"{_RULES[rule]} (rule {fill.rule}, version {fill.rule_version})",
     ]
-    if order.limit:
+    if len(facts.fills) > 1:
+        sentences.append(f"It filled {_plain(fill.qty)} at {_price(order, fill.price)}.")
+    if fill.qty < order.qty and order.size_cap:
+        sentences.append("It took no more than the size that the quote showed.")
+    if order.legs:
+        sentences += [
+            f"{leg.side} {_plain(leg.qty)} {leg.symbol} at ${show_price(leg.price)}, inside its {_market(order, leg.quote, leg=True)}."
+            for leg in fill.legs
+        ]
+    if order.limit is not None:
         better = sign * (order.limit - fill.price)
         if better:
             sentences.append(f"That is ${show_price(better)} better than the limit.")
-        worse = sign * (fill.price - touch)
-        if worse > 0:
+        if sign * (fill.price - opposite) > 0:
             sentences.append(
-                f"The touch was ${show_price(touch)}; a live resting order would also have traded at its own price, if there was anyone left to trade with."
+                f"The touch was {_price(order, opposite)}; a live resting order would also have traded at its own price, if there was anyone left to trade with."
             )
     mid_distance = sign * (2 * fill.price - quote.bid - quote.ask)
-    facts.update(
+    data.update(
         fill_price=_dollars(fill.price), fill_qty=_plain(fill.qty), filled_at=show_exchange_moment(fill.filled_ns),
         amount=f"{fill.amount:.2f}", rule=fill.rule, rule_version=fill.rule_version, feed=fill.feed,
         nbbo_bid=_dollars(quote.bid), nbbo_bid_size=quote.bid_size, nbbo_ask=_dollars(quote.ask),
         nbbo_ask_size=quote.ask_size, quote_ns=quote.quote_ns, quote_age_ms=age_ms,
-        price_improvement_per_unit=_plain(from_ticks(sign * (order.limit - fill.price))) if order.limit else None,
+        price_improvement_per_unit=_plain(from_ticks(sign * (order.limit - fill.price))) if order.limit is not None else None,
         slippage_from_mid_per_unit=_plain(from_ticks(mid_distance) / 2),
+        slippage_from_touch_per_unit=_plain(from_ticks(sign * (fill.price - opposite))),
     )  # fmt: skip
+    if order.asset_class is AssetClass.OPTION:
+        _tell_other_preferences(order, market, sentences, data)
+
+
+def _tell_other_preferences(order: Order, market: Market, sentences: list[str], data: _Facts) -> None:
+    """What the same quote would have given under the other fill preferences."""
+    natural, mid = touch(order, market), middle(order, market)
+    data.update(
+        fill_preference=order.preference, natural_price=_dollars(natural), mid_price=_dollars(mid),
+    )  # fmt: skip
+    if natural == mid:
+        return
+    if order.preference is FillPreference.CONSERVATIVE:
+        sentences.append(
+            f"With the preference mid the same quote would have been worth {_price(order, mid)}."
+        )
+    else:
+        sentences.append(
+            f"With the preference conservative the same quote would have cost {_price(order, natural)}."
+        )
+
+
+def _filled(facts: OrderFacts) -> str:
+    order, fills = facts.order, facts.fills
+    amount = sum((fill.amount for fill in fills), Decimal(0))
+    qty = sum((fill.qty for fill in fills), Decimal(0))
+    price = sum((fill.price * fill.qty for fill in fills), Decimal(0)) / qty
     verb = "Bought" if order.side is Side.BUY else "Sold"
-    paid = "paid" if order.side is Side.BUY else "received"
+    paid = "paid" if amount < 0 else "received"
+    how_many = f" in {len(fills)} fills" if len(fills) > 1 else ""
     return (
-        f"{verb} {_amount(order)} at ${show_price(fill.price)}, {paid} ${abs(to_cents(fill.amount)):,.2f}, "
-        f"at {show_exchange_time(fill.filled_ns)}."
+        f"{verb} {_amount(order, qty)} at {_price(order, round(price))}, {paid} ${abs(to_cents(amount)):,.2f}{how_many}, "
+        f"at {show_exchange_time(fills[-1].filled_ns)}."
     )
 
 
-def _open(order: OrderFacts, sentences: list[str], facts: dict[str, str | int | None]) -> str:
-    if order.expires_ns is not None:
+# -- still open -------------------------------------------------------------------------------------------
+
+
+def _open(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
+    order = facts.order
+    if order.expires_ns < 2**63 - 1:
         sentences.append(f"It expires at {show_exchange_moment(order.expires_ns)}.")
-    if order.now_ns is None or order.session is None:
+    if facts.status is OrderStatus.HELD:
+        return "Held: it begins to work when its entry fills, for as much as that fills."
+    if facts.now_ns is None or facts.session is None:
         return "Working; the market data does not answer now, so its distance to a fill cannot be told."
-    if not order.session.is_open(order.now_ns):
-        opens = show_exchange_moment(order.session.open_ns)
+    if not facts.session.is_open(facts.now_ns, order.hours):
+        opens = show_exchange_moment(facts.session.opens_ns(order.hours))
         return f"Waiting: the market is closed. It acts on the first usable quote after {opens}."
-    if order.status is OrderStatus.ACCEPTED:
+    if facts.status is OrderStatus.ACCEPTED:
+        if order.arrives_ns > facts.now_ns:
+            return f"Waiting: it acts at {show_exchange_moment(order.arrives_ns)}."
         return "Waiting for its first usable quote: two-sided, not crossed and fresh."
-    side, move = ("ask", "fall") if order.side is Side.BUY else ("bid", "rise")
-    touch = (order.now.ask if order.side is Side.BUY else order.now.bid) if order.now else 0
-    if order.now is None or not touch:
-        return f"Resting: there is no {side} now. It fills when a usable quote has its {side} at ${show_price(order.limit)} or better."
-    distance = (touch - order.limit) if order.side is Side.BUY else (order.limit - touch)
-    facts.update(
-        nbbo_bid=_dollars(order.now.bid), nbbo_ask=_dollars(order.now.ask), quote_ns=order.now.quote_ns,
+    if order.type is OrderType.MARKET or (
+        order.type is not OrderType.LIMIT and facts.progress.triggered and order.limit is None
+    ):
+        return "Partly filled: the rest takes the size that the next quotes show."
+    if order.type is not OrderType.LIMIT and not facts.progress.triggered:
+        return _open_stop(facts, data)
+    return _open_limit(facts, data)
+
+
+def _open_stop(facts: OrderFacts, data: _Facts) -> str:
+    order = facts.order
+    level = stop_level(order, facts.progress.mark)
+    data["stop_level"] = _dollars(level)
+    if order.type is OrderType.TRAILING_STOP:
+        data["high_water_mark"] = _dollars(facts.progress.mark)
+    if facts.now is None:
+        return f"Waiting for its stop: it triggers when {_side(order)} reaches {_price(order, level)}."
+    near = touch(order, facts.now.as_market(order.symbol))
+    distance = (level - near) if order.side is Side.BUY else (near - level)
+    data.update(
+        nbbo_bid=_dollars(facts.now.bid),
+        nbbo_ask=_dollars(facts.now.ask),
+        distance_to_trigger=_plain(from_ticks(distance)),
+    )
+    move = "rise" if order.side is Side.BUY else "fall"
+    return f"Waiting for its stop: {_side(order)} is {_price(order, near)} and must {move} by ${show_price(max(distance, 0))} to reach {_price(order, level)}."
+
+
+def _open_limit(facts: OrderFacts, data: _Facts) -> str:
+    order, limit = facts.order, facts.order.limit or 0
+    inside = order.preference is not FillPreference.CONSERVATIVE
+    side = "midpoint" if inside else ("ask" if order.side is Side.BUY else "bid")
+    wanted = f"its {side} at {_price(order, limit)} or better"
+    usable = facts.now is not None and (bool(order.legs) or bool(facts.now.bid and facts.now.ask))
+    one_side = facts.now is not None and (facts.now.ask if order.side is Side.BUY else facts.now.bid)
+    if facts.now is None or (not usable and not one_side):
+        return f"Resting: there is no {side} now. It fills when a usable quote has {wanted}."
+    market = facts.now.as_market(order.symbol)
+    there = middle(order, market) if inside and usable else touch(order, market)
+    distance = (there - limit) if order.side is Side.BUY else (limit - there)
+    data.update(
+        nbbo_bid=_dollars(facts.now.bid), nbbo_ask=_dollars(facts.now.ask), quote_ns=facts.now.quote_ns,
         distance_to_fill=_plain(from_ticks(distance)),
     )  # fmt: skip
     if distance <= 0:
-        return f"Resting: the best {side} of ${show_price(touch)} reaches ${show_price(order.limit)}; it fills at the first usable quote like that."
-    return f"Resting: the best {side} is ${show_price(touch)} and must {move} by ${show_price(distance)} to reach ${show_price(order.limit)}."
+        return f"Resting: the best {side} of {_price(order, there)} reaches {_price(order, limit)}; it fills at the first usable quote like that."
+    move = "fall" if order.side is Side.BUY else "rise"
+    return f"Resting: the best {side} is {_price(order, there)} and must {move} by ${show_price(distance)} to reach {_price(order, limit)}."
 
 
-def _ended(order: OrderFacts, sentences: list[str], facts: dict[str, str | int | None]) -> str:
-    when = show_exchange_moment(order.closed_ns) if order.closed_ns is not None else "—"
-    facts["closed_at"] = when
-    match order.status:
+# -- over ---------------------------------------------------------------------------------------------------
+
+
+def _ended(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
+    order = facts.order
+    when = show_exchange_moment(facts.closed_ns) if facts.closed_ns is not None else "—"
+    data["closed_at"] = when
+    filled = sum((fill.qty for fill in facts.fills), Decimal(0))
+    rest = f" {_plain(filled)} of {_plain(order.qty)} had been filled." if filled else ""
+    match facts.status:
         case OrderStatus.EXPIRED:
-            side = "ask" if order.side is Side.BUY else "bid"
-            if order.limit and order.working_ns is not None:
-                sentences.append(
-                    f"While it worked, no usable quote had its {side} at ${show_price(order.limit)} or better."
-                )
-            elif order.working_ns is None:
-                sentences.append("While it waited, no usable quote of it came.")
-            return f"Expired unfilled at {when}, the end of its time in force."
+            return _expired(facts, sentences, when, filled) + rest
         case OrderStatus.REPLACED:
             return f"Replaced at {when} by an order with changed terms."
         case OrderStatus.REJECTED:
             short = (
                 "it would have cost more cash than was free"
-                if order.reason == Unbookable.INSUFFICIENT_CASH
+                if facts.reason == Unbookable.INSUFFICIENT_CASH
                 else "the position no longer held what it sells"
             )
-            return f"Rejected at {when}: a quote would have filled it, but {short}."
-        case _ if order.reason:
-            return f"Canceled at {when}: it had to trade at once, and {_REFUSALS[Why(order.reason)]}."
+            return f"Rejected at {when}: a quote would have filled it, but {short}.{rest}"
+        case _ if facts.reason in _ENDINGS:
+            return f"Canceled at {when}: {_ENDINGS[Why(facts.reason)]}.{rest}"
+        case _ if facts.reason:
+            return f"Canceled at {when}: it had to trade at once, and {_REFUSALS[Why(facts.reason)]}.{rest}"
         case _:
-            return f"Canceled by its owner at {when}."
+            return f"Canceled by its owner at {when}.{rest}"
 
 
-def _market(quote: QuoteFacts) -> str:
+def _expired(facts: OrderFacts, sentences: list[str], when: str, filled: Decimal) -> str:
+    order = facts.order
+    if facts.reason:
+        return f"Expired at {when}: it had one chance, and {_REFUSALS[Why(facts.reason)]}."
+    if facts.status is OrderStatus.EXPIRED and facts.working_ns is None:
+        sentences.append("While it waited, no usable quote of it came.")
+    elif order.limit is not None and not filled:
+        side = (
+            "midpoint"
+            if order.preference is not FillPreference.CONSERVATIVE
+            else ("ask" if order.side is Side.BUY else "bid")
+        )
+        sentences.append(
+            f"While it worked, no usable quote had its {side} at {_price(order, order.limit)} or better."
+        )
+    elif order.stop is not None and not facts.progress.triggered:
+        sentences.append(f"While it worked, its stop of {_price(order, order.stop)} was not reached.")
+    return f"Expired {'unfilled ' if not filled else ''}at {when}, the end of its time in force."
+
+
+# -- words ----------------------------------------------------------------------------------------------------
+
+
+def _market(order: Order, quote: QuoteFacts, *, leg: bool = False) -> str:
+    if order.legs and not leg:
+        return (
+            f"net {_price(order, quote.bid)} to {_price(order, quote.ask)}" if quote.legs else _sides(quote)
+        )
+    return _sides(quote)
+
+
+def _sides(quote: QuoteFacts) -> str:
     bid = f"bid ${show_price(quote.bid)}" if quote.bid else "no bid"
     ask = f"ask ${show_price(quote.ask)}" if quote.ask else "no ask"
     return f"{bid}, {ask}"
 
 
-def _amount(order: OrderFacts) -> str:
+def _price(order: Order, ticks: int | None) -> str:
+    """`$1.25`; of a package `a debit of $1.25` or `a credit of $1.25`."""
+    if ticks is None:
+        return "—"
+    if not order.legs:
+        return f"${show_price(ticks)}"
+    if not ticks:
+        return "even"
+    return f"a {'debit' if ticks > 0 else 'credit'} of ${show_price(abs(ticks))}"
+
+
+def _side(order: Order) -> str:
+    if order.legs:
+        return "its net price"
+    return "the ask" if order.side is Side.BUY else "the bid"
+
+
+def _amount(order: Order, qty: Decimal | None = None) -> str:
+    count = order.qty if qty is None else qty
+    if order.legs:
+        return f"{_plain(count)} of {_legs(order)}"
+    if order.notional is not None and qty is None:
+        return f"${order.notional:,.2f} of {order.symbol}"
     unit = (
-        ""
-        if order.asset_class is AssetClass.EQUITY
-        else (" contract of" if order.qty == 1 else " contracts of")
+        "" if order.asset_class is AssetClass.EQUITY else (" contract of" if count == 1 else " contracts of")
     )
-    return f"{_plain(order.qty)}{unit} {order.symbol}"
+    return f"{_plain(count)}{unit} {order.symbol}"
 
 
-def _plain(value: Decimal) -> str:
+def _legs(order: Order) -> str:
+    parts = (f"{'+' if leg.side is Side.BUY else '−'}{leg.ratio} {leg.symbol}" for leg in order.legs)
+    return f"[{' '.join(parts)}]"
+
+
+def _plain(value: Decimal | None) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
-def _dollars(ticks: int) -> str | None:
-    return show_price(ticks).replace(",", "") if ticks else None
+def _dollars(ticks: int | None) -> str | None:
+    if not ticks:
+        return None
+    return ("-" if ticks < 0 else "") + show_price(abs(ticks)).replace(",", "")

@@ -1,37 +1,139 @@
 """Taking an order: everything that is decided before it is accepted, in one place and from values alone."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
-from mbt.engine import buying_power, tickets
+from mbt.engine import buying_power, tickets, timing
+from mbt.engine.buying_power import AccountView
+from mbt.engine.orders import FillPreference, Leg, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
-from raxx.market.contracts import Instrument
+from raxx.market.contracts import AssetClass, Instrument
 from raxx.market.quotes import Quote
-from raxx.market.sessions import Sessions
+from raxx.market.sessions import Hours, Sessions
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """The order can be taken: when it is over (NEVER_NS: good till canceled), and the dollars it holds till then."""
+class Role(StrEnum):
+    """What an order is to those that belong with it; NONE for one that stands alone."""
 
+    NONE = ""
+    ENTRY = "entry"
+    TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that can be taken, without its identity. Prices and amounts in dollars, instants in nanoseconds
+    UTC (`arrives_ns` 0: at once; `expires_ns` NEVER_NS: good till canceled).
+
+    `cash_hold` and `position_holds` (symbol: quantity that it closes) are reserved until it is over.
+    `is_held`: an exit that waits for its entry, and reserves nothing before.
+    """
+
+    role: Role
+    client_order_id: str
+    symbol: str
+    asset_class: AssetClass
+    multiplier: int
+    side: Side
+    qty: Decimal
+    notional: Decimal | None
+    order_type: OrderType
+    time_in_force: TimeInForce
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    trail_price: Decimal | None
+    trail_percent: Decimal | None
+    order_class: OrderClass
+    hours: Hours
+    fill_preference: FillPreference
+    size_cap: bool
+    legs: tuple[Leg, ...]
+    arrives_ns: int
     expires_ns: int
-    cash_hold: Decimal
+    cash_hold: Decimal = Decimal(0)
+    position_holds: dict[str, Decimal] = {}
+    is_held: bool = False
 
 
 def accept(
-    ticket: Ticket, instrument: Instrument, *, free_cash: Decimal, free_qty: Decimal, quote: Quote | None,
+    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Mapping[str, Quote],
     sessions: Sessions, now_ns: int,
-) -> Accepted:  # fmt: skip
-    """Judge `ticket` at `now_ns`, with `quote` the NBBO in force then.
+) -> tuple[Draft, ...]:  # fmt: skip
+    """Judge `ticket` at `now_ns`, with `quotes` the NBBO in force then: the orders that it makes, the main one
+    first (an entry before its exits).
 
-    `free_cash` (dollars) and `free_qty` are what the account has and no open order has reserved. Raises
-    InvalidInput for terms that make no order, and a denial (OutsideSession, ContractExpired, NoPrice,
-    InsufficientBuyingPower, InsufficientQuantity) for an order that cannot be taken now.
+    `instruments` are those of `ticket.symbols`. Raises InvalidInput for terms that make no order, and a denial
+    (OutsideSession, ContractExpired, NoPrice, InsufficientBuyingPower, InsufficientQuantity) for an order that
+    cannot be taken now.
     """
-    session = sessions.current_or_next(now_ns)
-    tickets.check_terms(ticket, instrument)
-    tickets.check_moment(ticket, instrument, session=session, sessions=sessions, now_ns=now_ns)
-    held = buying_power.hold(
-        ticket, instrument, ask=quote.ask if quote else 0, free_cash=free_cash, free_qty=free_qty
+    tickets.check_terms(ticket, instruments)
+    timing.check_moment(ticket, instruments, sessions=sessions, now_ns=now_ns)
+    drafts = _drafts(ticket, instruments, account=account, sessions=sessions, now_ns=now_ns)
+    main = drafts[0]
+    holds = buying_power.holds(ticket, instruments, account=account, quotes=quotes)
+    return (
+        msgspec.structs.replace(main, cash_hold=holds.cash, position_holds=holds.positions, qty=holds.qty),
+        *drafts[1:],
     )
-    return Accepted(tickets.expires_ns(ticket, instrument, session=session, sessions=sessions), held)
+
+
+def _drafts(
+    ticket: Ticket,
+    instruments: Sequence[Instrument],
+    *,
+    account: AccountView,
+    sessions: Sessions,
+    now_ns: int,
+) -> list[Draft]:
+    asset_class = instruments[0].asset_class
+    preference = ticket.fill_preference or account.fill_preference
+    main = Draft(
+        role=Role.NONE, client_order_id=ticket.client_order_id, symbol=ticket.symbol, asset_class=asset_class,
+        multiplier=instruments[0].multiplier, side=ticket.side, qty=ticket.qty or Decimal(0), notional=ticket.notional,
+        order_type=ticket.order_type, time_in_force=ticket.time_in_force, limit_price=ticket.limit_price,
+        stop_price=ticket.stop_price, trail_price=ticket.trail_price, trail_percent=ticket.trail_percent,
+        order_class=ticket.order_class, hours=timing.hours_of(ticket),
+        fill_preference=preference if asset_class is AssetClass.OPTION else FillPreference.CONSERVATIVE,
+        size_cap=account.size_cap,
+        legs=tuple(
+            Leg(leg.symbol, leg.side, leg.ratio, i.multiplier) for leg, i in zip(ticket.legs, instruments, strict=True)
+        ) if ticket.legs else (),
+        arrives_ns=timing.arrives_ns(ticket, sessions=sessions, now_ns=now_ns, latency_ns=account.latency_ns),
+        expires_ns=timing.expires_ns(ticket, instruments, sessions=sessions, now_ns=now_ns),
+    )  # fmt: skip
+    if not ticket.has_exits:
+        return [main]
+    if ticket.order_class is OrderClass.OCO:
+        # The take-profit is the order itself; both work at once.
+        profit = msgspec.structs.replace(main, role=Role.TAKE_PROFIT, limit_price=ticket.take_profit)
+        return [profit, _stop_loss(ticket, main, is_held=False)]
+    closing = msgspec.structs.replace(
+        main, side=main.side if main.legs else main.side.other,
+        legs=tuple(msgspec.structs.replace(leg, side=leg.side.other) for leg in main.legs), is_held=True, arrives_ns=0,
+    )  # fmt: skip
+    entry = msgspec.structs.replace(main, role=Role.ENTRY)
+    exits = []
+    if ticket.take_profit is not None:
+        exits.append(msgspec.structs.replace(
+            closing, role=Role.TAKE_PROFIT, client_order_id=_named(ticket, "tp"), order_type=OrderType.LIMIT,
+            limit_price=ticket.take_profit,
+        ))  # fmt: skip
+    if ticket.stop_loss is not None:
+        exits.append(_stop_loss(ticket, closing, is_held=True))
+    return [entry, *exits]
+
+
+def _stop_loss(ticket: Ticket, like: Draft, *, is_held: bool) -> Draft:
+    limited = ticket.stop_loss_limit is not None
+    return msgspec.structs.replace(
+        like, role=Role.STOP_LOSS, client_order_id=_named(ticket, "sl"), stop_price=ticket.stop_loss,
+        order_type=OrderType.STOP_LIMIT if limited else OrderType.STOP, limit_price=ticket.stop_loss_limit, is_held=is_held,
+    )  # fmt: skip
+
+
+def _named(ticket: Ticket, suffix: str) -> str:
+    """A name for an exit, from that of its entry, so that the same ticket gives the same names again."""
+    return f"{ticket.client_order_id[:124]}:{suffix}"

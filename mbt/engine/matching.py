@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from heapq import heappop, heappush
 from typing import TypeAlias
 from uuid import UUID
@@ -9,18 +10,20 @@ from uuid import UUID
 import msgspec
 
 from mbt.engine.book import SymbolBook
-from mbt.engine.fills import Fill, Rest, Why, decide, usable
-from mbt.engine.orders import NEVER_NS, Order, OrderStatus
+from mbt.engine.fills import Fill, Market, Why, decide, usable
+from mbt.engine.orders import FRESH, NEVER_NS, Order, OrderStatus, Progress
+from mbt.engine.packages import package_quote
 from raxx.market.quotes import Quote
-from raxx.market.sessions import Sessions
+from raxx.market.sessions import Hours, Session, Sessions
 
 
 class Filled(msgspec.Struct, frozen=True, gc=False):
-    """The order fills, whole, at `at_ns`."""
+    """The order fills at `at_ns`. `leaves` is what it still works for; 0: it is done."""
 
     order: Order
     at_ns: int
     fill: Fill
+    leaves: Decimal
 
 
 class Rested(msgspec.Struct, frozen=True, gc=False):
@@ -28,17 +31,26 @@ class Rested(msgspec.Struct, frozen=True, gc=False):
 
     order: Order
     at_ns: int
-    quote: Quote
+    quote: Market
+
+
+class Advanced(msgspec.Struct, frozen=True, gc=False):
+    """A quote moved a stop, triggered it, or told something else that the order must remember."""
+
+    order: Order
+    at_ns: int
+    progress: Progress
+    quote: Market
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The order ends unfilled: CANCELED (immediate, and `why` says what stood in the way) or EXPIRED."""
+    """The order ends, CANCELED or EXPIRED; `why` says what stood in the way."""
 
     order: Order
     at_ns: int
     status: OrderStatus
     why: Why | None = None
-    quote: Quote | None = None
+    quote: Market | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -47,22 +59,36 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     order: Order
     at_ns: int
     why: Why
-    quote: Quote | None
+    quote: Market | None
+
+
+class Activated(msgspec.Struct, frozen=True, gc=False):
+    """A fill of its entry lets this exit work for `order.qty`."""
+
+    order: Order
+    at_ns: int
+
+
+class Resized(msgspec.Struct, frozen=True, gc=False):
+    """A fill of its entry or of its sibling changed the quantity of this exit to `order.qty`."""
+
+    order: Order
+    at_ns: int
 
 
 # A moment on the matcher's own time line: 2t stands for "at t, before the quotes stamped t",
 # 2t + 1 for "at t, after them".
 Moment: TypeAlias = int
 
-Decision: TypeAlias = Filled | Rested | Closed | Refused
+Decision: TypeAlias = Filled | Rested | Advanced | Closed | Refused | Activated | Resized
 
 
 class Matcher:
     """Working orders of any number of accounts against one stream of quotes.
 
     `accept` and `remove` orders, `advance` through quotes in tape order, `take` the decisions. Time
-    is the stream's. At one instant things happen in this order: expiry, open or close of the
-    session, quotes, then the orders accepted at that instant (they see all of its quotes).
+    is the stream's. At one instant things happen in this order: expiry, the opening of hours, quotes,
+    then the orders that arrive at that instant (they see all of its quotes).
     """
 
     def __init__(
@@ -71,11 +97,15 @@ class Matcher:
         """`in_force`: the quotes in force at `now_ns`, when the stream is joined in its middle."""
         self.now_ns = now_ns
         self._sessions = sessions
-        self._session = sessions.current_or_next(now_ns)
-        self._is_open = self._session.is_open(now_ns)
+        self._current: dict[Hours, Session] = {}
         self._books: dict[str, SymbolBook] = {}
         self._orders: dict[UUID, Order] = {}
-        self._arrivals: list[tuple[int, int, Order]] = []  # heap: accepted_ns, number, order
+        self._progress: dict[UUID, Progress] = {}  # of orders that have any
+        self._exits: dict[UUID, list[UUID]] = {}  # by the entry that activates them
+        self._groups: dict[UUID, set[UUID]] = {}  # exits that share their quantity
+        self._held: set[UUID] = set()
+        self._halted: dict[str, int] = {}  # underlying: since when, or until when it was
+        self._arrivals: list[tuple[Moment, int, Order]] = []  # heap
         self._expiries: list[int] = []  # heap of instants; day orders share theirs
         self._expiring: dict[int, list[UUID]] = {}  # by instant
         self._told: dict[UUID, set[Why]] = {}
@@ -96,30 +126,49 @@ class Matcher:
         book = self._books.get(symbol)
         return book.last if book else None
 
-    def accept(self, order: Order, *, resting: bool = False) -> None:
-        """Take an order in. It acts at its acceptance instant, or now if that has passed.
+    # -- orders --------------------------------------------------------------------------------
+
+    def accept(
+        self, order: Order, *, resting: bool = False, held: bool = False, progress: Progress = FRESH
+    ) -> None:
+        """Take an order in. It acts when it arrives, or now if that has passed.
 
         `resting`: it already met its first usable quote (known from the record after a restart).
-        Taking the same order in twice is harmless.
+        `held`: an exit that waits for a fill of its entry. Taking the same order in twice is harmless.
         """
         if order.id in self._orders:
             return
         self._orders[order.id] = order
+        if resting and order.legs:
+            progress = msgspec.structs.replace(progress, arrived=True)
+        if progress is not FRESH:
+            self._progress[order.id] = progress
         if order.expires_ns != NEVER_NS:
             self._expire_at(order.expires_ns, order.id)
-        if resting:
-            self._book(order.symbol).rest(order)
+        if order.entry_id is not None:
+            self._exits.setdefault(order.entry_id, []).append(order.id)
+        if order.group_id is not None:
+            self._groups.setdefault(order.group_id, set()).add(order.id)
+        if held:
+            self._held.add(order.id)
+        elif resting:
+            self._rest(order, progress)
         else:
-            heappush(self._arrivals, (order.accepted_ns, order.number, order))
+            self._arrive_at(2 * max(order.arrives_ns, order.accepted_ns) + 1, order)
 
     def remove(self, order_id: UUID) -> bool:
         """Forget an order that its owner canceled or replaced. Whether it was here."""
-        order = self._orders.pop(order_id, None)
-        if order is None:
+        if order_id not in self._orders:
             return False
-        self._told.pop(order_id, None)
-        self._book(order.symbol).remove(order)  # its arrival or expiry still to come is skipped
+        self._take_out(self._orders[order_id])  # its arrival or expiry still to come is skipped
+        self._forget(order_id)
         return True
+
+    def halt(self, underlying: str, *, until_ns: int = NEVER_NS) -> None:
+        """Nothing of that stock, its options included, trades before a quote stamped from `until_ns` on."""
+        self._halted[underlying] = until_ns
+
+    # -- time ----------------------------------------------------------------------------------
 
     def advance(self, quotes: Sequence[Quote], now_ns: int) -> None:
         """Go through `quotes`: in tape order, all that there are after the last call and up to `now_ns`."""
@@ -140,29 +189,23 @@ class Matcher:
         taken, self._decisions = self._decisions, []
         return taken
 
-    # -- time ----------------------------------------------------------------------------------
-
     def _next_due(self) -> Moment:
         """When something other than a quote happens next."""
-        due = 2 * (self._session.close_ns if self._is_open else self._session.open_ns)
-        if self._expiries:
-            due = min(due, 2 * self._expiries[0])
+        due = 2 * self._expiries[0] if self._expiries else 2 * NEVER_NS
         if self._arrivals:
-            due = min(due, 2 * max(self._arrivals[0][0], self.now_ns) + 1)
+            due = min(due, max(self._arrivals[0][0], 2 * self.now_ns))
         return due
 
     def _pass(self, due: Moment) -> None:
         while self._expiries and 2 * self._expiries[0] <= due:
             self._expire(heappop(self._expiries))
-        if self._is_open and due >= 2 * self._session.close_ns:
-            self._session = self._sessions.current_or_next(self.now_ns)
-            self._is_open = False
-        elif not self._is_open and due >= 2 * self._session.open_ns:
-            self._is_open = True
-        while self._arrivals and 2 * max(self._arrivals[0][0], self.now_ns) + 1 <= due:
-            order = heappop(self._arrivals)[2]
+        while self._arrivals and self._arrivals[0][0] <= due:
+            moment, _, order = heappop(self._arrivals)
             if order.id in self._orders:
-                self._arrive(order)
+                self._arrive(self._orders[order.id], before_quotes=moment % 2 == 0)
+
+    def _arrive_at(self, moment: Moment, order: Order) -> None:
+        heappush(self._arrivals, (moment, order.number, order))
 
     def _expire_at(self, at_ns: int, order_id: UUID) -> None:
         same = self._expiring.get(at_ns)
@@ -175,8 +218,16 @@ class Matcher:
         """End the orders of that instant that are still here, in order of acceptance."""
         over = [self._orders[i] for i in self._expiring.pop(at_ns) if i in self._orders]
         for order in sorted(over, key=_number):
-            if self.remove(order.id):
-                self._decisions.append(Closed(order, at_ns, OrderStatus.EXPIRED))
+            if order.id in self._orders:
+                self._take_out(order)
+                self._close(Closed(order, at_ns, OrderStatus.EXPIRED))
+
+    def _session(self, hours: Hours, at_ns: int) -> Session:
+        """The session whose `hours` are in progress at `at_ns`, or the next."""
+        known = self._current.get(hours)
+        if known is None or at_ns >= known.closes_ns(hours):
+            known = self._current[hours] = self._sessions.current_or_next(at_ns, hours)
+        return known
 
     # -- quotes --------------------------------------------------------------------------------
 
@@ -184,77 +235,227 @@ class Matcher:
         if not quotes:
             return
         books = self._books
-        if self._is_open:
-            # The hot path: one look-up, one store, two comparisons per quote.
-            for quote in quotes:
-                try:
-                    book = books[quote.symbol]
-                except KeyError:
-                    book = self._book(quote.symbol)
-                book.last = quote
-                if book.guard_ask < quote.ask and quote.bid < book.guard_bid:
-                    continue
-                self._touch(book, quote)
-        else:
-            for quote in quotes:
-                self._book(quote.symbol).last = quote
+        # The hot path: one look-up, one store, two chained comparisons per quote.
+        for quote in quotes:
+            try:
+                book = books[quote.symbol]
+            except KeyError:
+                book = self._book(quote.symbol)
+            book.last = quote
+            if book.ask_low < quote.ask < book.ask_high and book.bid_low < quote.bid < book.bid_high:
+                continue
+            self._touch(book, quote)
         self.now_ns = max(self.now_ns, quotes[-1].ts)
 
     def _touch(self, book: SymbolBook, quote: Quote) -> None:
-        """A quote inside the session that may concern orders of its symbol."""
-        waiting = list(book.waiting.values())
-        reached = book.reached(quote)
-        if not waiting and not reached:
+        """A quote that may concern orders of its symbol."""
+        now_ns = quote.ts
+        waiting, reached, watching = (
+            list(book.waiting.values()),
+            book.reached(quote),
+            list(book.watching.values()),
+        )
+        if not waiting and not reached and not watching:
             return  # a missing side looks like a price of 0 to the guard
-        sample = (waiting or reached)[0]
-        problem = usable(quote, asset_class=sample.asset_class, session=self._session, now_ns=quote.ts)
-        if problem is not None:
-            for order in waiting + reached:
-                self._tell(order, quote.ts, problem, quote)
-            return
-        book.forget(waiting, reached)
+        verdicts: dict[tuple[Hours, str], Why | None] = {}
+        due: list[tuple[Order, Market]] = []
+        for order in waiting + reached + watching:
+            market: Market | None = quote
+            if order.legs:
+                market, why = self._package(order, now_ns)
+            else:
+                key = (order.hours, order.underlying)
+                if key not in verdicts:
+                    verdicts[key] = self._unusable(order, quote, now_ns)
+                why = verdicts[key]
+            if why is None and market is not None:
+                due.append((order, market))
+            elif why is not None and why is not Why.OUTSIDE_SESSION:
+                self._tell(order, now_ns, why, market)
+        if len(due) == len(waiting) + len(reached) + len(watching) and not watching:
+            book.waiting.clear()
+            book.forget_reached(quote)
+        else:
+            for order, _ in due:
+                self._take_out(order)
         arriving = {order.number for order in waiting}
-        for order in sorted(waiting + reached, key=_number):
-            is_arriving = order.number in arriving
-            outcome = decide(order, quote, arriving=is_arriving, session=self._session, now_ns=quote.ts)
-            self._follow(order, outcome, quote, arriving=is_arriving, now_ns=quote.ts)
+        due.sort(key=_by_number)
+        for order, market in due:
+            current = self._orders.get(order.id)
+            if current is not None:  # else its sibling has just filled
+                self._judge(current, market, arriving=order.number in arriving, now_ns=now_ns)
         book.set_guard()
 
-    def _arrive(self, order: Order) -> None:
-        book, now_ns = self._book(order.symbol), self.now_ns
-        outcome = decide(order, book.last, arriving=True, session=self._session, now_ns=now_ns)
-        if book.last is not None and not (isinstance(outcome, Rest) and outcome.unusable):
-            self._follow(order, outcome, book.last, arriving=True, now_ns=now_ns)
-        elif isinstance(outcome, Rest) and order.is_immediate:
-            self._drop(Closed(order, now_ns, OrderStatus.CANCELED, outcome.why, book.last))
-        elif isinstance(outcome, Rest):
-            if outcome.why is not Why.OUTSIDE_SESSION:
-                self._tell(order, now_ns, outcome.why, book.last)
-            book.wait(order)
+    def _arrive(self, order: Order, *, before_quotes: bool) -> None:
+        """`before_quotes`: its hours open at this instant, and it waits for what they bring."""
+        now_ns = self.now_ns
+        market, why = self._in_force(order, now_ns)
+        if why is None and market is not None and not before_quotes:
+            self._judge(order, market, arriving=True, now_ns=now_ns)
+            return
+        if order.is_immediate:
+            self._close(Closed(order, now_ns, order.unfilled, why, market))
+            return
+        session = self._session(order.hours, now_ns)
+        if not session.is_open(now_ns, order.hours):
+            self._arrive_at(2 * session.opens_ns(order.hours), order)
+            return
+        if why is not None and why is not Why.OUTSIDE_SESSION:
+            self._tell(order, now_ns, why, market)
+        self._wait(order)
 
-    def _follow(
-        self, order: Order, outcome: Fill | Rest, quote: Quote, *, arriving: bool, now_ns: int
-    ) -> None:
-        """Act on what a usable quote decided. The order is in no list of its book at this moment."""
+    def _judge(self, order: Order, market: Market, *, arriving: bool, now_ns: int) -> None:
+        """Act on a usable quote. The order is in no list of a book at this moment."""
+        before = self._progress.get(order.id, FRESH)
+        if order.legs:
+            arriving = not before.arrived
+        outcome, after = decide(order, market, before, arriving=arriving)
+        if order.legs and not after.arrived:
+            after = msgspec.structs.replace(after, arrived=True)
         if isinstance(outcome, Fill):
-            self._drop(Filled(order, now_ns, outcome))
-        elif order.is_immediate:
-            self._drop(Closed(order, now_ns, OrderStatus.CANCELED, outcome.why, quote))
+            self._filled(order, outcome, after, now_ns)
+        elif order.fills_once:
+            self._close(Closed(order, now_ns, order.unfilled, outcome.why, market))
         else:
-            self._book(order.symbol).rest(order)
+            self._note(order, before, after, market, now_ns)
             if arriving:
-                self._decisions.append(Rested(order, now_ns, quote))
+                self._decisions.append(Rested(order, now_ns, market))
+            self._rest(order, after)
 
-    def _drop(self, decision: Filled | Closed) -> None:
-        self._orders.pop(decision.order.id, None)
-        self._told.pop(decision.order.id, None)
+    def _filled(self, order: Order, fill: Fill, after: Progress, now_ns: int) -> None:
+        leaves = order.qty - after.filled if order.notional is None else Decimal(0)
+        self._decisions.append(Filled(order, now_ns, fill, leaves))
+        if not leaves:
+            self._forget(order.id)
+        elif order.fills_once:
+            self._progress[order.id] = after
+            self._close(Closed(order, now_ns, order.unfilled, Why.SIZE_TOO_SMALL, fill.quote))
+        else:
+            self._progress[order.id] = after
+            self._rest(order, after)
+        self._shrink_siblings(order, fill.qty, now_ns)
+        self._activate_exits(order, fill.qty, now_ns)
+
+    # -- orders that belong together -----------------------------------------------------------
+
+    def _shrink_siblings(self, order: Order, qty: Decimal, now_ns: int) -> None:
+        for sibling_id in (
+            sorted(self._groups.get(order.group_id, ()), key=self._number_of) if order.group_id else ()
+        ):
+            if sibling_id == order.id:
+                continue
+            sibling = self._orders[sibling_id]
+            if sibling.qty - qty <= self._progress.get(sibling_id, FRESH).filled:
+                self._take_out(sibling)
+                self._close(Closed(sibling, now_ns, OrderStatus.CANCELED, Why.OCO_SIBLING_FILLED))
+            else:
+                self._resize(sibling, sibling.qty - qty, now_ns)
+
+    def _activate_exits(self, entry: Order, qty: Decimal, now_ns: int) -> None:
+        for exit_id in list(self._exits.get(entry.id, ())):
+            if exit_id not in self._held:
+                self._resize(self._orders[exit_id], self._orders[exit_id].qty + qty, now_ns)
+                continue
+            self._held.discard(exit_id)
+            active = self._orders[exit_id] = msgspec.structs.replace(self._orders[exit_id], qty=qty)
+            self._decisions.append(Activated(active, now_ns))
+            self._arrive_at(2 * max(now_ns, active.arrives_ns) + 1, active)
+
+    def _resize(self, order: Order, qty: Decimal, now_ns: int) -> None:
+        """Change the quantity of an order, wherever it stands."""
+        resized = msgspec.structs.replace(order, qty=qty)
+        self._decisions.append(Resized(resized, now_ns))
+        self._orders[order.id] = resized
+        progress = self._progress.get(order.id, FRESH)
+        for symbol in _symbols(order):
+            book = self._book(symbol)
+            was_waiting = order.number in book.waiting
+            if book.remove(order, triggered=progress.triggered):
+                book.wait(resized) if was_waiting else book.rest(resized, triggered=progress.triggered)
+
+    # -- the parts -----------------------------------------------------------------------------
+
+    def _in_force(self, order: Order, now_ns: int) -> tuple[Market | None, Why | None]:
+        if order.legs:
+            return self._package(order, now_ns)
+        quote = self._book(order.symbol).last
+        return quote, self._unusable(order, quote, now_ns)
+
+    def _package(self, order: Order, now_ns: int) -> tuple[Market | None, Why | None]:
+        """The package's market now, or the first leg's quote that makes it unusable, and why."""
+        quotes = []
+        for leg in order.legs:
+            quote = self._book(leg.symbol).last
+            why = self._unusable(order, quote, now_ns)
+            if why is not None or quote is None:
+                return quote, why or Why.NO_QUOTE
+            quotes.append(quote)
+        return package_quote(order.legs, quotes), None
+
+    def _unusable(self, order: Order, quote: Quote | None, now_ns: int) -> Why | None:
+        why = usable(quote, order, session=self._session(order.hours, now_ns), now_ns=now_ns)
+        if self._halted and why is not Why.OUTSIDE_SESSION and order.underlying in self._halted:
+            until_ns = self._halted[order.underlying]
+            if now_ns < until_ns or (quote is not None and quote.ts < until_ns):
+                return Why.HALTED
+        return why
+
+    def _wait(self, order: Order) -> None:
+        """For the first usable quote."""
+        for symbol in _symbols(order):
+            book = self._book(symbol)
+            book.watch(order) if order.legs else book.wait(order)
+
+    def _rest(self, order: Order, progress: Progress) -> None:
+        for symbol in _symbols(order):
+            self._book(symbol).rest(order, triggered=progress.triggered)
+
+    def _take_out(self, order: Order) -> None:
+        """Out of every list of every book, if it is in any."""
+        triggered = self._progress.get(order.id, FRESH).triggered
+        for symbol in _symbols(order):
+            self._book(symbol).remove(order, triggered=triggered)
+
+    def _close(self, decision: Closed) -> None:
+        """End an order, and the exits that can no longer be activated."""
+        order = decision.order
+        untouched = not self._progress.get(order.id, FRESH).filled
+        exits = list(self._exits.get(order.id, ()))
+        self._forget(order.id)
         self._decisions.append(decision)
+        for exit_id in exits if untouched else ():
+            held = self._orders[exit_id]
+            self._close(Closed(held, decision.at_ns, OrderStatus.CANCELED, Why.PARENT_ENDED))
 
-    def _tell(self, order: Order, at_ns: int, why: Why, quote: Quote | None) -> None:
+    def _forget(self, order_id: UUID) -> None:
+        order = self._orders.pop(order_id)
+        self._told.pop(order_id, None)
+        self._progress.pop(order_id, None)
+        self._held.discard(order_id)
+        if order.group_id is not None and (group := self._groups.get(order.group_id)) is not None:
+            group.discard(order_id)
+            if not group:
+                del self._groups[order.group_id]
+        if order.entry_id is not None and (exits := self._exits.get(order.entry_id)) is not None:
+            exits.remove(order_id)
+            if not exits:
+                del self._exits[order.entry_id]
+
+    def _note(self, order: Order, before: Progress, after: Progress, market: Market, now_ns: int) -> None:
+        if after is before:
+            return
+        self._progress[order.id] = after
+        if (after.triggered, after.mark, after.joined) != (before.triggered, before.mark, before.joined):
+            self._decisions.append(Advanced(order, now_ns, after, market))
+
+    def _tell(self, order: Order, at_ns: int, why: Why, quote: Market | None) -> None:
         told = self._told.setdefault(order.id, set())
         if why not in told:
             told.add(why)
             self._decisions.append(Refused(order, at_ns, why, quote))
+
+    def _number_of(self, order_id: UUID) -> int:
+        return self._orders[order_id].number
 
     def _book(self, symbol: str) -> SymbolBook:
         book = self._books.get(symbol)
@@ -263,9 +464,17 @@ class Matcher:
         return book
 
 
+def _symbols(order: Order) -> tuple[str, ...]:
+    return tuple(leg.symbol for leg in order.legs) if order.legs else (order.symbol,)
+
+
 def _ts(quote: Quote) -> int:
     return quote.ts
 
 
 def _number(order: Order) -> int:
     return order.number
+
+
+def _by_number(due: tuple[Order, Market]) -> int:
+    return due[0].number

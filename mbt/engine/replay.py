@@ -13,22 +13,35 @@ from uuid import UUID
 
 import msgspec
 
-from mbt.engine.account import Position, Unbookable, book_fill, post
+from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
+from mbt.engine.fills import Fill
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
-from mbt.engine.matching import Closed, Decision, Filled, Matcher, Refused, Rested
+from mbt.engine.matching import (
+    Activated,
+    Advanced,
+    Closed,
+    Decision,
+    Filled,
+    Matcher,
+    Refused,
+    Resized,
+    Rested,
+)
 from mbt.engine.orders import Order, OrderStatus
 from raxx.kernel.clock import from_ns, to_ns
-from raxx.kernel.money import from_ticks
+from raxx.kernel.money import from_ticks, up_to_cents
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
 
 
 class Submit(msgspec.Struct, frozen=True):
-    """An accepted order, with the cash it holds (dollars) until it is over."""
+    """An accepted order, with the cash it holds (dollars) until it is over. `held`: an exit that waits for its
+    entry, which is submitted before it at the same instant."""
 
     order: Order
     client_order_id: str
     hold: Decimal
+    held: bool = False
 
     @property
     def at_ns(self) -> int:
@@ -44,6 +57,16 @@ Command: TypeAlias = Submit | Cancel
 
 
 @dataclass
+class _Open:
+    """An order that is not over, as the account sees it."""
+
+    command: Submit
+    order: Order
+    hold: Decimal
+    status: OrderStatus
+
+
+@dataclass
 class _Account:
     """The account under replay. Mutable, private to one `replay` call."""
 
@@ -51,65 +74,75 @@ class _Account:
     held: Decimal = Decimal(0)
     positions: dict[str, Position] = field(default_factory=dict)
     realized: dict[str, Decimal] = field(default_factory=dict)
-    open: dict[UUID, Submit] = field(default_factory=dict)
-    working: set[UUID] = field(default_factory=set)
+    open: dict[UUID, _Open] = field(default_factory=dict)
     orders: list[OrderLine] = field(default_factory=list)
     fills: list[FillLine] = field(default_factory=list)
     activities: list[ActivityLine] = field(default_factory=list)
 
     def submit(self, command: Submit) -> None:
-        self.open[command.order.id] = command
+        status = OrderStatus.HELD if command.held else OrderStatus.ACCEPTED
+        self.open[command.order.id] = _Open(command, command.order, command.hold, status)
         self.held += command.hold
 
     def close(self, order_id: UUID, status: OrderStatus, at_ns: int | None, reason: str) -> None:
-        command = self.open.pop(order_id)
-        self.held -= command.hold
-        self.working.discard(order_id)
-        self.orders.append(_order_line(command, status, at_ns, reason))
+        over = self.open.pop(order_id)
+        self.held -= over.hold
+        self.orders.append(_order_line(over, status, at_ns, reason))
 
     def close_book(self) -> None:
         """Write down what is still open."""
-        for order_id in list(self.open):
-            self.close(
-                order_id, OrderStatus.NEW if order_id in self.working else OrderStatus.ACCEPTED, None, ""
-            )
+        for order_id, working in list(self.open.items()):
+            self.close(order_id, working.status, None, "")
 
     def settle(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
+            working = self.open.get(decision.order.id)
+            if working is None:
+                continue  # rejected by an earlier decision of the same batch
             match decision:
                 case Filled():
-                    self._fill(decision)
+                    self._fill(working, decision)
                 case Closed(order=order, status=status, why=why, at_ns=at_ns):
                     self.close(order.id, status, at_ns, why or "")
-                case Rested(order=order):
-                    self.working.add(order.id)
-                case Refused():
-                    pass  # a note for the receipt; no state
+                case Rested():
+                    working.status = OrderStatus.NEW
+                case Activated(order=order):
+                    working.status, working.order = OrderStatus.ACCEPTED, order
+                case Resized(order=order):
+                    working.order = order
+                case Refused() | Advanced():
+                    pass  # notes for the receipt; no state
 
-    def _fill(self, decision: Filled) -> None:
+    def _fill(self, working: _Open, decision: Filled) -> None:
         order, fill = decision.order, decision.fill
-        command = self.open[order.id]
-        before = self.positions.get(order.symbol, Position())
-        posting = book_fill(
-            order, fill.price, position=before, spendable=self.cash - self.held + command.hold
-        )
-        if isinstance(posting, Unbookable):
-            self.close(order.id, OrderStatus.REJECTED, decision.at_ns, posting)
+        spendable = self.cash - self.held + working.hold
+        parts = parts_of(order, fill)
+        booked = book_fill(parts, positions=self.positions, spendable=spendable)
+        if isinstance(booked, Unbookable):
+            self.close(order.id, OrderStatus.REJECTED, decision.at_ns, booked)
             return
-        self.close(order.id, OrderStatus.FILLED, decision.at_ns, "")
+        for part, posting in zip(parts, booked, strict=True):
+            self._post(working.command.client_order_id, part, posting, fill, whole_us(decision.at_ns))
+        if order.notional is not None:
+            working.order = msgspec.structs.replace(order, qty=fill.qty)
+        if decision.leaves:
+            working.status = OrderStatus.PARTIALLY_FILLED
+            kept = up_to_cents(working.hold * decision.leaves / (decision.leaves + fill.qty))
+            self.held -= working.hold - kept
+            working.hold = kept
+        else:
+            self.close(order.id, OrderStatus.FILLED, decision.at_ns, "")
+
+    def _post(self, name: str, part: Part, posting: Posting, fill: Fill, at_ns: int) -> None:
         self.cash += posting.cash
-        self.positions[order.symbol] = post(before, posting)
-        self.realized[order.symbol] = self.realized.get(order.symbol, Decimal(0)) + posting.realized
-        quote = fill.quote
+        self.positions[part.symbol] = post(self.positions.get(part.symbol, Position()), posting)
+        self.realized[part.symbol] = self.realized.get(part.symbol, Decimal(0)) + posting.realized
+        quote = part.quote
         self.fills.append(FillLine(
-            command.client_order_id, order.symbol, order.side, fill.qty, from_ticks(fill.price), whole_us(decision.at_ns),
-            quote.ts, from_ticks(quote.bid), quote.bid_size, from_ticks(quote.ask), quote.ask_size, fill.rule, fill.version,
+            name, part.symbol, part.side, part.qty, from_ticks(part.price), at_ns, quote.ts, from_ticks(quote.bid),
+            quote.bid_size, from_ticks(quote.ask), quote.ask_size, fill.rule, fill.version,
         ))  # fmt: skip
-        self.activities.append(
-            ActivityLine(
-                "fill", order.symbol, posting.cash, whole_us(decision.at_ns), command.client_order_id
-            )
-        )
+        self.activities.append(ActivityLine("fill", part.symbol, posting.cash, at_ns, name))
 
 
 def replay(
@@ -136,7 +169,7 @@ def replay(
         account.settle(matcher.take())
         if isinstance(command, Submit):
             account.submit(command)
-            matcher.accept(command.order)
+            matcher.accept(command.order, held=command.held)
         elif matcher.remove(command.order_id):
             account.close(command.order_id, OrderStatus.CANCELED, command.at_ns, "")
     matcher.advance(quotes[cursor:], end_ns)
@@ -155,11 +188,11 @@ def replay(
     )
 
 
-def _order_line(command: Submit, status: OrderStatus, closed_ns: int | None, reason: str) -> OrderLine:
-    order = command.order
+def _order_line(over: _Open, status: OrderStatus, closed_ns: int | None, reason: str) -> OrderLine:
+    order = over.order
     return OrderLine(
-        command.client_order_id, order.symbol, order.side, order.type, order.tif, order.qty,
-        from_ticks(order.limit) if order.limit else None, whole_us(order.accepted_ns), status,
+        over.command.client_order_id, order.symbol, order.side, order.type, order.tif, order.qty,
+        from_ticks(order.limit) if order.limit is not None else None, whole_us(order.accepted_ns), status,
         None if closed_ns is None else whole_us(closed_ns), reason,
     )  # fmt: skip
 

@@ -38,6 +38,10 @@ RECONCILE_EVERY_S = 30.0  # finds everything else that was lost
 POSITION_EVERY_S = 1.0
 
 
+# An order in these states has met its first usable quote.
+_RESTING = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+
+
 class EngineAlreadyRunning(RaxxError):
     """Another process holds the engine's lock for this feed."""
 
@@ -84,7 +88,10 @@ class Engine:
         taken = 0
         for order in selectors.open_orders(self.feed.name, ids):
             if order.pk not in self._matcher:
-                self._matcher.accept(selectors.to_engine(order), resting=order.status == OrderStatus.NEW)
+                self._matcher.accept(
+                    selectors.to_engine(order), resting=order.status in _RESTING, progress=selectors.progress_of(order),
+                    held=order.status == OrderStatus.HELD,
+                )  # fmt: skip
                 taken += 1
         return taken
 

@@ -15,7 +15,6 @@ import msgspec
 from django.db import connection
 
 from mbt.engine.matching import Decision
-from mbt.engine.orders import Order
 from raxx.kernel.ids import new_id
 
 
@@ -23,20 +22,27 @@ class AccountRow(msgspec.Struct):
     id: UUID
     cash_balance: Decimal
     cash_held: Decimal
+    is_cash: bool
 
 
 class OrderRow(msgspec.Struct):
-    """`arrival` and `refusals` are what a batch adds: they are not read, and what is stored already stays."""
+    """`carries`: it reserves the position for its group, or stands alone. `fills` is how many it has. `arrival`
+    and `refusals` are what a batch adds: they are not read, and what is stored already stays."""
 
     id: UUID
     account_id: UUID
     status: str
     reason: str
+    qty: Decimal
     cash_hold: Decimal
+    position_holds: dict[str, str]
     filled_qty: Decimal
     filled_avg_price: Decimal | None
     working_at: datetime | None
     closed_at: datetime | None
+    progress: dict[str, Any]
+    carries: bool
+    fills: int
     arrival: dict[str, Any] | None = None
     refusals: dict[str, Any] = {}
 
@@ -55,22 +61,12 @@ class PositionRow(msgspec.Struct):
     closed_at: datetime | None
 
     @classmethod
-    def opened(cls, row: OrderRow, order: Order, at: datetime) -> "PositionRow":
+    def opened(
+        cls, account_id: UUID, symbol: str, asset_class: str, multiplier: int, at: datetime
+    ) -> "PositionRow":
         """A position about to get its first fill."""
         zero = Decimal(0)
-        return cls(
-            new_id(),
-            row.account_id,
-            order.symbol,
-            order.asset_class,
-            order.multiplier,
-            zero,
-            zero,
-            zero,
-            zero,
-            at,
-            None,
-        )
+        return cls(new_id(), account_id, symbol, asset_class, multiplier, zero, zero, zero, zero, at, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +89,12 @@ class Changes:
     activities: list[dict[str, Any]] = field(default_factory=list)
 
 
-_LOCK_ACCOUNTS = (
-    "SELECT id, cash_balance, cash_held FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
-)
+_LOCK_ACCOUNTS = "SELECT id, cash_balance, cash_held, account_type = 'cash' FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _LOCK_ORDERS = """
-SELECT id, account_id, status, reason, cash_hold, filled_qty, filled_avg_price, working_at, closed_at
-  FROM mbt_orders WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+SELECT id, account_id, status, reason, qty, cash_hold, position_holds, filled_qty, filled_avg_price, working_at, closed_at,
+       progress, group_id IS NULL OR role = 'take_profit',
+       CASE WHEN filled_qty > 0 THEN (SELECT count(*) FROM mbt_fills f WHERE f.order_id = o.id) ELSE 0 END
+  FROM mbt_orders o WHERE id = ANY(%s) ORDER BY id FOR UPDATE OF o
 """
 _LOCK_POSITIONS = """
 SELECT p.id, p.account_id, p.symbol, p.asset_class, p.multiplier, p.qty, p.qty_held, p.cost, p.realized, p.opened_at, p.closed_at
@@ -114,11 +110,12 @@ UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held
 # The ids are given once more because PostgreSQL takes a JSON document for 100 rows: without them it reads
 # the whole table to settle a single order, as long as that table is small.
 _UPDATE_ORDERS = """
-UPDATE mbt_orders o SET status = t.status, reason = t.reason, cash_hold = t.cash_hold, filled_qty = t.filled_qty,
+UPDATE mbt_orders o SET status = t.status, reason = t.reason, qty = t.qty, cash_hold = t.cash_hold,
+       position_holds = t.position_holds, progress = t.progress, filled_qty = t.filled_qty,
        filled_avg_price = t.filled_avg_price, working_at = t.working_at, closed_at = t.closed_at,
        arrival = coalesce(t.arrival, o.arrival), refusals = t.refusals || o.refusals
-  FROM json_to_recordset(%s::json) AS t(id uuid, status text, reason text, cash_hold numeric, filled_qty numeric,
-       filled_avg_price numeric, working_at timestamptz, closed_at timestamptz, arrival jsonb, refusals jsonb)
+  FROM json_to_recordset(%s::json) AS t(id uuid, status text, reason text, qty numeric, cash_hold numeric,
+       position_holds jsonb, progress jsonb, filled_qty numeric, filled_avg_price numeric, working_at timestamptz, closed_at timestamptz, arrival jsonb, refusals jsonb)
  WHERE o.id = t.id AND o.id = ANY(%s)
 """
 _UPSERT_POSITIONS = """
@@ -136,9 +133,9 @@ SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, order_id uuid, fill_se
        nbbo_ask_size int, quote_ns bigint, feed text, rule text, rule_version smallint)
 """
 _INSERT_ACTIVITIES = """
-INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, occurred_at)
+INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, note, occurred_at)
 SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, account_id uuid, activity_type text, symbol text, side text, qty numeric,
-       price numeric, amount numeric, realized numeric, order_id uuid, ref_id uuid, occurred_at timestamptz)
+       price numeric, amount numeric, realized numeric, order_id uuid, ref_id uuid, note text, occurred_at timestamptz)
 """
 _UPSERT_STATE = """
 INSERT INTO mbt_engine_state (feed, position_ns, updated_at) VALUES (%s, %s, %s)
@@ -156,7 +153,14 @@ def lock(decisions: Sequence[Decision]) -> LockedRows:
         accounts = [AccountRow(*row) for row in cursor.fetchall()]
         cursor.execute(_LOCK_ORDERS, [list(orders)])
         rows = [OrderRow(*row) for row in cursor.fetchall()]
-        held = {(order.account_id, order.symbol) for order in orders.values()}
+        for row in rows:  # a raw cursor gives JSON as text
+            row.position_holds = msgspec.json.decode(str(row.position_holds))
+            row.progress = msgspec.json.decode(str(row.progress))
+        held = {
+            (order.account_id, symbol)
+            for order in orders.values()
+            for symbol in ([leg.symbol for leg in order.legs] or [order.symbol])
+        }
         cursor.execute(_LOCK_POSITIONS, [[account for account, _ in held], [symbol for _, symbol in held]])
         positions = [PositionRow(*row) for row in cursor.fetchall()]
     return LockedRows(

@@ -16,21 +16,24 @@ from django.db import transaction
 
 from audit import log, pseudonym
 from mbt import events
-from mbt.engine.account import Position, Unbookable, book_fill, post
-from mbt.engine.fills import Fill
-from mbt.engine.matching import Closed, Decision, Filled, Refused, Rested
-from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Side
-from mbt.models import Activity
+from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
+from mbt.engine.fills import Fill, Market
+from mbt.engine.matching import Activated, Advanced, Closed, Decision, Filled, Refused, Resized, Rested
+from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Progress
+from mbt.engine.packages import PackageQuote
+from mbt.selectors import TRIGGER
 from mbt.services import fill_store
 from mbt.services.fill_store import OrderRow, PositionRow
 from raxx.kernel import outbox
-from raxx.kernel.clock import from_ns
+from raxx.kernel.clock import from_ns, to_ns
 from raxx.kernel.ids import new_id
-from raxx.kernel.money import from_ticks
-from raxx.market.quotes import Quote
+from raxx.kernel.money import from_ticks, up_to_cents
 
+_PRICE_STEP = Decimal("0.000001")
 _ACTIONS = {
+    OrderStatus.ACCEPTED: events.ORDER_ACTIVATED,
     OrderStatus.NEW: events.ORDER_WORKING,
+    OrderStatus.PARTIALLY_FILLED: events.ORDER_FILLED,
     OrderStatus.FILLED: events.ORDER_FILLED,
     OrderStatus.CANCELED: events.ORDER_CANCELED,
     OrderStatus.EXPIRED: events.ORDER_EXPIRED,
@@ -80,103 +83,195 @@ class _Batch:
         self.effective += 1
         at = from_ns(decision.at_ns)
         match decision:
-            case Filled(order=order, fill=fill):
-                self._fill(order, row, fill, at)
+            case Filled():
+                self._fill(decision, row, at)
             case Rested(quote=quote):
                 row.working_at, row.arrival = at, _facts(quote)
                 self._move(row, OrderStatus.NEW, at)
-            case Closed(order=order, status=status, why=why, quote=quote):
-                if quote is not None:
+            case Advanced(progress=progress, quote=quote):
+                self._advance(row, progress, quote, at)
+            case Closed(status=status, why=why, quote=quote):
+                if quote is not None and row.working_at is None:
                     row.arrival = _facts(quote)
-                self._release(order, row)
                 self._close(row, status, at, why or "")
             case Refused(why=why, quote=quote):
                 row.refusals.setdefault(why, _facts(quote) | {"at_ns": decision.at_ns})
                 self.changes.orders[row.id] = row
+            case Activated(order=order):
+                self._resize(row, order, order.qty)
+                self._move(row, OrderStatus.ACCEPTED, at, qty=order.qty)
+            case Resized(order=order):
+                self._resize(row, order, order.qty - row.qty)
+                self._record(row, events.ORDER_RESIZED, at, {"qty": order.qty})
 
-    def _fill(self, order: Order, row: OrderRow, fill: Fill, at: datetime) -> None:
+    def _fill(self, decision: Filled, row: OrderRow, at: datetime) -> None:
+        order, fill = decision.order, decision.fill
         account = self.rows.accounts[row.account_id]
-        key = (row.account_id, order.symbol)
-        holding = self.rows.positions.get(key)
-        before = Position(holding.qty, holding.cost) if holding else Position()
         spendable = account.cash_balance - account.cash_held + row.cash_hold
-        posting = book_fill(order, fill.price, position=before, spendable=spendable)
+        parts = parts_of(order, fill)
+        positions = {part.symbol: self._position(row, part.symbol) for part in parts}
+        booked = book_fill(parts, positions=positions, spendable=spendable, cash_account=account.is_cash)
         if row.working_at is None:  # a rested order keeps the quote it met first
             row.arrival = _facts(fill.quote)
-        self._release(order, row)
-        if isinstance(posting, Unbookable):
-            self._close(row, OrderStatus.REJECTED, at, posting)
+        if isinstance(booked, Unbookable):
+            self._close(row, OrderStatus.REJECTED, at, booked)
             return
+        for part, posting in zip(parts, booked, strict=True):
+            self._post(row, order, part, posting, fill, at)
+        self._use_holds(row, fill.qty, parts, decision.leaves)
+        filled = row.filled_qty + fill.qty
+        paid = (row.filled_avg_price or Decimal(0)) * row.filled_qty + from_ticks(fill.price) * fill.qty
+        row.filled_qty, row.filled_avg_price = filled, (paid / filled).quantize(_PRICE_STEP)
+        if order.notional is not None:
+            row.qty = filled
+        facts = {"qty": fill.qty, "price": from_ticks(fill.price), "rule": f"{fill.rule}/{fill.version}"}
+        if decision.leaves:
+            row.working_at = row.working_at or at
+            self._move(row, OrderStatus.PARTIALLY_FILLED, at, **facts)
+        else:
+            self._close(row, OrderStatus.FILLED, at, "", **facts)
+
+    def _post(
+        self, row: OrderRow, order: Order, part: Part, posting: Posting, fill: Fill, at: datetime
+    ) -> None:
+        """One leg of a fill: cash, position, the fill's own row and its line of history."""
+        account = self.rows.accounts[row.account_id]
         account.cash_balance += posting.cash
         self.changes.accounts[account.id] = account
+        key = (row.account_id, part.symbol)
+        holding = self.rows.positions.get(key)
         if holding is None:
-            holding = PositionRow.opened(row, order, at)
+            holding = PositionRow.opened(row.account_id, part.symbol, order.asset_class, part.multiplier, at)
             self.rows.positions[key] = holding
-        after = post(before, posting)
+        closes = holding.qty * posting.qty < 0
+        after = post(Position(holding.qty, holding.cost), posting)
         holding.qty, holding.cost = after.qty, after.cost
         holding.realized += posting.realized
         if not holding.qty:
-            holding.closed_at = at
-            del self.rows.positions[key]  # the next buy opens a new row
+            holding.closed_at, holding.qty_held = at, Decimal(0)
+            del self.rows.positions[key]  # the next trade opens a new row
         self.changes.positions[holding.id] = holding
-        price = from_ticks(fill.price)
+        row.fills += 1
         fill_id = new_id()
-        self.changes.fills.append(_fill_row(fill_id, order, fill, at, self.feed))
+        self.changes.fills.append(_fill_row(fill_id, order, part, fill, row.fills, at, self.feed))
         self.changes.activities.append({
-            "id": new_id(), "account_id": row.account_id, "activity_type": Activity.Type.FILL, "symbol": order.symbol,
-            "side": order.side, "qty": fill.qty, "price": price, "amount": posting.cash,
-            "realized": posting.realized if order.side is Side.SELL else None, "order_id": row.id,
-            "ref_id": fill_id, "occurred_at": at,
+            "id": new_id(), "account_id": row.account_id, "activity_type": posting.kind, "symbol": part.symbol,
+            "side": part.side, "qty": part.qty, "price": from_ticks(part.price), "amount": posting.cash,
+            "realized": posting.realized if closes else None, "order_id": row.id, "ref_id": fill_id, "note": posting.note,
+            "occurred_at": at,
         })  # fmt: skip
-        row.filled_qty, row.filled_avg_price = fill.qty, price
-        self._close(
-            row, OrderStatus.FILLED, at, "", qty=fill.qty, price=price, rule=f"{fill.rule}/{fill.version}"
-        )
 
-    def _release(self, order: Order, row: OrderRow) -> None:
-        """Give back what the order held."""
-        if order.side is Side.BUY:
-            account = self.rows.accounts[row.account_id]
-            account.cash_held -= row.cash_hold
-            row.cash_hold = Decimal(0)
-            self.changes.accounts[account.id] = account
+    def _use_holds(self, row: OrderRow, qty: Decimal, parts: Sequence[Part], leaves: Decimal) -> None:
+        """A fill uses up its share of what its order reserved."""
+        if row.cash_hold:
+            kept = up_to_cents(row.cash_hold * leaves / (leaves + qty)) if leaves else Decimal(0)
+            self._release_cash(row, row.cash_hold - kept)
+        for part in parts:
+            self._release_position(row, part.symbol, part.qty)
+
+    def _release_cash(self, row: OrderRow, amount: Decimal) -> None:
+        account = self.rows.accounts[row.account_id]
+        account.cash_held -= amount
+        row.cash_hold -= amount
+        self.changes.accounts[account.id] = account
+
+    def _release_position(self, row: OrderRow, symbol: str, qty: Decimal) -> None:
+        reserved = Decimal(row.position_holds.get(symbol, 0))
+        released = min(reserved, qty)
+        if not released:
             return
-        holding = self.rows.positions[(row.account_id, order.symbol)]
-        holding.qty_held -= order.qty
-        self.changes.positions[holding.id] = holding
+        if reserved == released:
+            del row.position_holds[symbol]
+        else:
+            row.position_holds[symbol] = str(reserved - released)
+        holding = self.rows.positions.get((row.account_id, symbol))
+        if holding is not None:
+            holding.qty_held -= released
+            self.changes.positions[holding.id] = holding
+
+    def _resize(self, row: OrderRow, order: Order, more: Decimal) -> None:
+        """An exit works for `more` than it did, or less; who reserves the position for its group follows."""
+        row.qty = order.qty
+        self.changes.orders[row.id] = row
+        if not row.carries:
+            return
+        for symbol, ratio in _closed_by(order):
+            if more < 0:
+                self._release_position(row, symbol, -more * ratio)
+                continue
+            holding = self.rows.positions.get((row.account_id, symbol))
+            # Another order may have taken some of what the entry bought in the same batch.
+            free = abs(holding.qty) - holding.qty_held if holding is not None else Decimal(0)
+            reserved = min(more * ratio, free)
+            if holding is None or not reserved:
+                continue
+            holding.qty_held += reserved
+            row.position_holds[symbol] = str(Decimal(row.position_holds.get(symbol, 0)) + reserved)
+            self.changes.positions[holding.id] = holding
+
+    def _advance(self, row: OrderRow, progress: Progress, quote: Market, at: datetime) -> None:
+        was_triggered = bool(row.progress.get("triggered"))
+        row.progress = {"triggered": progress.triggered, "mark": progress.mark, "joined": progress.joined}
+        self.changes.orders[row.id] = row
+        if progress.triggered and not was_triggered:
+            row.refusals.setdefault(TRIGGER, _facts(quote) | {"at_ns": to_ns(at)})
+            self._record(row, events.ORDER_TRIGGERED, at, {"bid": quote.bid, "ask": quote.ask})
+            self.announcements.append((str(row.id), {"order_id": row.id, "event": "triggered"}))
+
+    def _position(self, row: OrderRow, symbol: str) -> Position:
+        holding = self.rows.positions.get((row.account_id, symbol))
+        return Position(holding.qty, holding.cost) if holding else Position()
 
     def _close(self, row: OrderRow, status: OrderStatus, at: datetime, reason: str, **facts: object) -> None:
+        """End an order: what it still reserves is free again."""
+        if row.cash_hold:
+            self._release_cash(row, row.cash_hold)
+        for symbol, reserved in list(row.position_holds.items()):
+            self._release_position(row, symbol, Decimal(reserved))
         row.closed_at, row.reason = at, reason
         self._move(row, status, at, **facts)
 
     def _move(self, row: OrderRow, status: OrderStatus, at: datetime, **facts: object) -> None:
         before, row.status = row.status, status
         self.changes.orders[row.id] = row
-        self.entries.append(log.Entry(
-            action=_ACTIONS[status], actor=pseudonym.ENGINE, object_type="mbt.order", object_id=row.id, at=at,
-            changes={"status": [before, status], **facts}, reason=row.reason,
-        ))  # fmt: skip
+        self._record(row, _ACTIONS[status], at, {"status": [before, status], **facts})
         self.announcements.append((str(row.id), {"order_id": row.id, "event": status}))
 
+    def _record(self, row: OrderRow, action: str, at: datetime, changes: dict[str, object]) -> None:
+        self.entries.append(log.Entry(
+            action=action, actor=pseudonym.ENGINE, object_type="mbt.order", object_id=row.id, at=at, changes=changes,
+            reason=row.reason,
+        ))  # fmt: skip
 
-def _facts(quote: Quote | None) -> dict[str, Any]:
+
+def _closed_by(order: Order) -> list[tuple[str, int]]:
+    """The positions that an exit closes, and how much of each one unit of it."""
+    return [(leg.symbol, leg.ratio) for leg in order.legs] or [(order.symbol, 1)]
+
+
+def _facts(quote: Market | None) -> dict[str, Any]:
     """A quote as the receipt keeps it; prices in 1/10,000 dollar."""
     if quote is None:
         return {}
-    return {
+    facts: dict[str, Any] = {
         "quote_ns": quote.ts,
         "bid": quote.bid,
         "bid_size": quote.bid_size,
         "ask": quote.ask,
         "ask_size": quote.ask_size,
     }
+    if isinstance(quote, PackageQuote):
+        facts["legs"] = [_facts(leg) for leg in quote.legs]
+    return facts
 
 
-def _fill_row(fill_id: UUID, order: Order, fill: Fill, at: datetime, feed: str) -> dict[str, Any]:
-    quote = fill.quote
+def _fill_row(
+    fill_id: UUID, order: Order, part: Part, fill: Fill, seq: int, at: datetime, feed: str
+) -> dict[str, Any]:
+    quote = part.quote
     return {
-        "id": fill_id, "order_id": order.id, "fill_seq": 1, "symbol": order.symbol, "side": order.side, "qty": fill.qty,
-        "price": from_ticks(fill.price), "filled_at": at, "nbbo_bid": from_ticks(quote.bid),
+        "id": fill_id, "order_id": order.id, "fill_seq": seq, "symbol": part.symbol, "side": part.side, "qty": part.qty,
+        "price": from_ticks(part.price), "filled_at": at, "nbbo_bid": from_ticks(quote.bid),
         "nbbo_bid_size": quote.bid_size, "nbbo_ask": from_ticks(quote.ask), "nbbo_ask_size": quote.ask_size,
         "quote_ns": quote.ts, "feed": feed, "rule": fill.rule, "rule_version": fill.version,
     }  # fmt: skip

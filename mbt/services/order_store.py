@@ -1,11 +1,12 @@
-"""The hot path of an order, in SQL of its own: one statement that locks and reads, one that writes.
+"""The hot path of an order, in SQL of its own: statements that lock and read, one that writes.
 
 Measured: serializers and the ORM cost several times what the order itself does. Everything that is
 decided is decided in `mbt.services.orders` and the engine; here rows are only read and written.
 """
 
-from decimal import Decimal
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -15,54 +16,56 @@ from django.db import InternalError, ProgrammingError, connection
 from audit.log import Entry
 from audit.log import values as audit_values
 from console import switches
+from mbt.engine.buying_power import AccountType, AccountView, Holding
+from mbt.engine.orders import FillPreference
 from mbt.events import ORDERS_TOPIC
 from mbt.models import Order
 from raxx.kernel import outbox
+from raxx.kernel.clock import MILLISECOND_NS
 from raxx.market.contracts import Instrument, parse_symbol
 
 log = structlog.get_logger(__name__)
 
 
-class Locked(NamedTuple):
-    """The account, locked until the end of the transaction, and the instrument if its feed knows it."""
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The account, locked until the end of the transaction, without its holdings; and what its feed knows of
+    the instruments asked for."""
 
     status: str
-    feed: str
-    cash_balance: Decimal
-    cash_held: Decimal
-    instrument: Instrument | None
+    account: AccountView
+    instruments: dict[str, Instrument]
     switches: switches.States
 
 
-class LockedPosition(NamedTuple):
-    id: UUID
-    qty: Decimal
-    qty_held: Decimal
-
-
 _LOCK = """
-SELECT a.status, a.feed, a.cash_balance, a.cash_held, i.symbol, {gate}
+SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference, a.size_cap, a.latency_ms,
+       ARRAY(SELECT i.symbol FROM market_instruments i WHERE i.feed = a.feed AND i.symbol = ANY(%s)), {gate}
   FROM mbt_accounts a
-  LEFT JOIN market_instruments i ON i.feed = a.feed AND i.symbol = %s
  WHERE a.id = %s FOR UPDATE OF a
 """
 
-_LOCK_POSITION = """
-SELECT id, qty, qty_held FROM mbt_positions
- WHERE account_id = %s AND symbol = %s AND closed_at IS NULL FOR UPDATE
-"""
+# The account's lock covers its positions: whoever changes them holds it.
+_HOLDINGS = "SELECT symbol, qty, qty_held FROM mbt_positions WHERE account_id = %s AND closed_at IS NULL"
 
 _INSERT = """
 WITH o AS (
-  INSERT INTO mbt_orders (id, account_id, client_order_id, symbol, asset_class, multiplier, side, qty, order_type,
-    limit_price, time_in_force, status, reason, cash_hold, filled_qty, replaces_id, accepted_at, expires_at, refusals)
-  VALUES (%(id)s, %(account)s, %(client_order_id)s, %(symbol)s, %(asset_class)s, %(multiplier)s, %(side)s, %(qty)s,
-    %(order_type)s, %(limit_price)s, %(time_in_force)s, 'accepted', '', %(cash_hold)s, 0, %(replaces)s,
-    %(accepted_at)s, %(expires_at)s, '{}')
+  INSERT INTO mbt_orders (id, account_id, client_order_id, fingerprint, symbol, asset_class, multiplier, side, qty, notional,
+    order_type, limit_price, stop_price, trail_price, trail_percent, time_in_force, hours, fill_preference, size_cap, legs,
+    order_class, role, entry_id, group_id, status, reason, cash_hold, position_holds, filled_qty, replaces_id, accepted_at,
+    arrives_ns, expires_at, refusals, progress)
+  VALUES (%(id)s, %(account)s, %(client_order_id)s, %(fingerprint)s, %(symbol)s, %(asset_class)s, %(multiplier)s, %(side)s,
+    %(qty)s, %(notional)s, %(order_type)s, %(limit_price)s, %(stop_price)s, %(trail_price)s, %(trail_percent)s,
+    %(time_in_force)s, %(hours)s, %(fill_preference)s, %(size_cap)s, %(legs)s, %(order_class)s, %(role)s, %(entry)s,
+    %(group)s, %(status)s, '', %(cash_hold)s, %(position_holds)s, 0, %(replaces)s, %(accepted_at)s, %(arrives_ns)s,
+    %(expires_at)s, '{}', '{}')
   ON CONFLICT (account_id, client_order_id) DO NOTHING
   RETURNING number),
 held AS (UPDATE mbt_accounts SET cash_held = cash_held + %(cash_hold)s FROM o WHERE id = %(account)s AND %(cash_hold)s > 0),
-offered AS (UPDATE mbt_positions SET qty_held = qty_held + %(qty)s FROM o WHERE id = %(position)s),
+offered AS (
+  UPDATE mbt_positions p SET qty_held = p.qty_held + h.value::numeric
+    FROM o, json_each_text(%(position_holds)s::json) h
+   WHERE p.account_id = %(account)s AND p.symbol = h.key AND p.closed_at IS NULL),
 recorded AS (
   INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, reason, request_id)
   SELECT %(a_at)s, %(a_actor)s, %(a_action)s, %(a_type)s, %(a_id)s, %(a_changes)s::jsonb, %(a_reason)s, %(a_request)s FROM o),
@@ -72,14 +75,14 @@ SELECT (SELECT number FROM o), (SELECT id FROM announced)
 """
 
 
-def lock(account_id: UUID, symbol: str) -> Locked | None:
+def lock(account_id: UUID, symbols: Sequence[str]) -> Locked | None:
     """Lock the account, and pass the gate of the kill switches. None: there is no such account.
 
     Raises TradingDisabled when the gate itself fails: a switch that cannot be read counts as on.
     """
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK.format(gate=switches.SQL_GATE), [symbol, account_id])
+            cursor.execute(_LOCK.format(gate=switches.SQL_GATE), [list(symbols), account_id])
             row = cursor.fetchone()
     except (ProgrammingError, InternalError):
         log.error("orders refused: account and kill switches cannot be read", exc_info=True)
@@ -87,33 +90,41 @@ def lock(account_id: UUID, symbol: str) -> Locked | None:
         raise
     if row is None:
         return None
-    status, feed, balance, held, known, active = row
-    instrument = parse_symbol(known) if known else None
-    return Locked(status, feed, balance, held, instrument, switches.states_of(active))
+    status, kind, balance, held, preference, size_cap, latency_ms, known, active = row
+    account = AccountView(
+        type=AccountType(kind), cash=balance, cash_held=held, holdings={}, size_cap=size_cap,
+        fill_preference=FillPreference(preference), latency_ns=latency_ms * MILLISECOND_NS,
+    )  # fmt: skip
+    return Locked(
+        status, account, {symbol: parse_symbol(symbol) for symbol in known}, switches.states_of(active)
+    )
 
 
-def lock_position(account_id: UUID, symbol: str) -> LockedPosition | None:
-    """The open position, locked after its account."""
+def holdings(account_id: UUID) -> dict[str, Holding]:
+    """The open positions of a locked account, by symbol."""
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_POSITION, [account_id, symbol])
-        row = cursor.fetchone()
-    return LockedPosition(*row) if row else None
+        cursor.execute(_HOLDINGS, [account_id])
+        return {symbol: Holding(qty, held) for symbol, qty, held in cursor.fetchall()}
 
 
-def insert(order: Order, *, position: LockedPosition | None, entry: Entry) -> int | None:
-    """Write an accepted order with its hold, its audit row and its announcement.
+def insert(order: Order, *, entry: Entry) -> int | None:
+    """Write an accepted order with its holds, its audit row and its announcement.
 
     Returns the order's number. None: the client_order_id is taken, and nothing was written.
     """
-    payload = msgspec.json.encode({"order_id": order.id, "event": "accepted"}).decode()
+    payload = msgspec.json.encode({"order_id": order.id, "event": order.status}).decode()
     audit_row = audit_values(entry)
     parameters: dict[str, Any] = {
-        "id": order.id, "account": order.account_id,
-        "client_order_id": order.client_order_id, "symbol": order.symbol, "asset_class": order.asset_class,
-        "multiplier": order.multiplier, "side": order.side, "qty": order.qty, "order_type": order.order_type,
-        "limit_price": order.limit_price, "time_in_force": order.time_in_force, "cash_hold": order.cash_hold,
-        "replaces": order.replaces_id, "accepted_at": order.accepted_at, "expires_at": order.expires_at,
-        "position": position.id if position else None,
+        "id": order.id, "account": order.account_id, "client_order_id": order.client_order_id,
+        "fingerprint": order.fingerprint, "symbol": order.symbol, "asset_class": order.asset_class,
+        "multiplier": order.multiplier, "side": order.side, "qty": order.qty, "notional": order.notional,
+        "order_type": order.order_type, "limit_price": order.limit_price, "stop_price": order.stop_price,
+        "trail_price": order.trail_price, "trail_percent": order.trail_percent, "time_in_force": order.time_in_force,
+        "hours": order.hours, "fill_preference": order.fill_preference, "size_cap": order.size_cap,
+        "legs": msgspec.json.encode(order.legs).decode(), "order_class": order.order_class, "role": order.role,
+        "entry": order.entry_id, "group": order.group_id, "status": order.status, "cash_hold": order.cash_hold,
+        "position_holds": msgspec.json.encode(order.position_holds).decode(), "replaces": order.replaces_id,
+        "accepted_at": order.accepted_at, "arrives_ns": order.arrives_ns, "expires_at": order.expires_at,
         "topic": ORDERS_TOPIC, "key": str(order.id), "payload": payload,
         **dict(zip(("a_at", "a_actor", "a_action", "a_type", "a_id", "a_changes", "a_reason", "a_request"), audit_row, strict=True)),
     }  # fmt: skip

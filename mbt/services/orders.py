@@ -6,13 +6,17 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+import msgspec
 from django.db import transaction
+from django.db.models import F, Q
 
 from audit import log
 from console import switches
-from mbt import events
-from mbt.engine import intake
-from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderStatus, OrderType, Side, TimeInForce
+from mbt import events, selectors
+from mbt.engine import intake, tickets
+from mbt.engine.buying_power import AccountView
+from mbt.engine.intake import Draft, Role
+from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
 from mbt.engine.tickets import Ticket
 from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
@@ -24,6 +28,8 @@ from raxx.kernel.ids import new_id
 from raxx.market import calendar
 from raxx.market.contracts import UnknownSymbolForm
 from raxx.market.quotes import Quote
+
+Quotes = Mapping[str, Quote]
 
 
 class ClientOrderIdReused(RaxxError):
@@ -53,23 +59,25 @@ class Submitted:
     created: bool
 
 
-def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quote: Quote | None, actor: str) -> Submitted:
+def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, actor: str) -> Submitted:
     """Take an order, or deny it and store nothing but the denial.
 
-    `now_ns` is the instant of the account's feed, `quote` the NBBO in force then. Submitting the same
+    `now_ns` is the instant of the account's feed, `quotes` the NBBO in force then. Submitting the same
     ticket again gives the order it gave the first time. Raises InvalidInput or a denial.
     """
     try:
         with transaction.atomic():
-            order = _take(account=account, ticket=ticket, now_ns=now_ns, quote=quote, actor=actor)
+            order = _take(account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor)
     except RaxxError as denial:
         known = resubmitted(account=account, ticket=ticket)
         if known is not None:
             return Submitted(known, created=False)
         terms = {
-            "symbol": ticket.symbol, "side": ticket.side, "qty": ticket.qty, "limit_price": ticket.limit_price,
+            "symbol": ticket.symbol, "side": ticket.side, "qty": ticket.qty, "notional": ticket.notional,
+            "limit_price": ticket.limit_price, "stop_price": ticket.stop_price,
+            "legs": msgspec.to_builtins(ticket.legs),
         }  # fmt: skip
-        _record_denial(denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=terms)
+        _record_denial(denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=_given(terms))
         raise
     if order is None:
         known = resubmitted(account=account, ticket=ticket)
@@ -82,18 +90,7 @@ def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quote: Quote | N
 def resubmitted(*, account: AccountRef, ticket: Ticket) -> Order | None:
     """The order that `ticket.client_order_id` names, if there is one. Raises ClientOrderIdReused."""
     known = Order.objects.filter(account_id=account.id, client_order_id=ticket.client_order_id).first()
-    if known is None:
-        return None
-    terms = (known.symbol, known.side, known.qty, known.order_type, known.limit_price, known.time_in_force)
-    asked = (
-        ticket.symbol,
-        ticket.side,
-        ticket.qty,
-        ticket.order_type,
-        ticket.limit_price,
-        ticket.time_in_force,
-    )
-    if terms != asked:
+    if known is not None and known.fingerprint != tickets.fingerprint(ticket):
         raise ClientOrderIdReused(
             f"client_order_id {ticket.client_order_id!r} already names an order with other terms. Choose a new one.",
             field="client_order_id",
@@ -107,45 +104,109 @@ def resubmitted(*, account: AccountRef, ticket: Ticket) -> Order | None:
 
 @transaction.atomic
 def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: str) -> Order:
-    """Cancel an open order; canceling a canceled one changes nothing. Works under every kill switch.
+    """Cancel an open order and those that belong with it; canceling a canceled one changes nothing. Works
+    under every kill switch.
 
-    `at`: the instant of the account's feed, None when it cannot be told (the order's own last instant
-    then stands in). Raises NotFound, OrderNotOpen.
+    An entry takes its waiting exits with it, an exit its sibling and an entry that is still open; the exits of
+    what an entry has already filled stay when only the entry is canceled. `at`: the instant of the account's
+    feed, None when it cannot be told (the order's own last instant then stands in). Raises NotFound, OrderNotOpen.
     """
     _, order = _lock_order(account.id, order_id)
     if order.status == OrderStatus.CANCELED:
         return order
     _require_open(order)
-    _end(order, OrderStatus.CANCELED, at=_not_before(order, at), action=events.ORDER_CANCELED, actor=actor)
+    for member in [order, *_canceled_with(order)]:
+        _end(
+            member,
+            OrderStatus.CANCELED,
+            at=_not_before(member, at),
+            action=events.ORDER_CANCELED,
+            actor=actor,
+        )
     return order
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an exit stands among the orders that it belongs with: who replaces it stands there too."""
+
+    role: Role
+    order_class: OrderClass
+    is_held: bool
+    carries: bool  # whether it reserves the position for the whole group
+    lent: Mapping[str, str]  # what a sibling reserves for both
+
+    def open_in(self, view: AccountView) -> AccountView:
+        """The account with the group's own reservation free."""
+        freed = {
+            symbol: msgspec.structs.replace(holding, held=holding.held - Decimal(self.lent.get(symbol, 0)))
+            for symbol, holding in view.holdings.items()
+        }
+        return msgspec.structs.replace(view, holdings=freed)
+
+    def taken_by(self, draft: Draft) -> Draft:
+        return msgspec.structs.replace(
+            draft, role=self.role, order_class=self.order_class, is_held=self.is_held,
+            position_holds=draft.position_holds if self.carries else {},
+        )  # fmt: skip
+
+
+def _place_of(order: Order) -> _Place | None:
+    """None for an order that stands alone, or leads."""
+    if order.role in (Role.NONE, Role.ENTRY):
+        return None
+    sibling = None
+    if order.group_id is not None and not order.position_holds:
+        kin = Order.objects.filter(group_id=order.group_id, closed_at__isnull=True)
+        sibling = kin.exclude(pk=order.pk).first()
+    return _Place(
+        Role(order.role), OrderClass(order.order_class), order.status == OrderStatus.HELD, bool(order.position_holds),
+        sibling.position_holds if sibling else {},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a replacement changes; None: as it was. Prices in dollars."""
+
+    qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+
+    def given(self) -> dict[str, Decimal]:
+        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 def replace(
     *,
     account: AccountRef,
     order_id: UUID,
-    qty: Decimal | None,
-    limit_price: Decimal | None,
+    changes: Changes,
     client_order_id: str,
     now_ns: int,
-    quote: Quote | None,
+    quotes: Quotes,
     actor: str,
 ) -> Order:
     """End an open order and take another in its place with changed terms, both or neither.
 
-    The new order arrives anew: it has its own id and number, and `replaces` names the old one. Replacing
-    again with the same client_order_id and terms gives the order it gave the first time. Raises
-    NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands as it was.
+    The new order arrives anew: it has its own id and number, and `replaces` names the old one; the waiting exits
+    of an entry are taken anew with it. Replacing again with the same client_order_id and terms gives the order
+    it gave the first time. Raises NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands
+    as it was.
     """
     try:
         with transaction.atomic():
             return _replace(
-                account=account, order_id=order_id, qty=qty, limit_price=limit_price, client_order_id=client_order_id,
-                now_ns=now_ns, quote=quote, actor=actor,
+                account=account, order_id=order_id, changes=changes, client_order_id=client_order_id, now_ns=now_ns,
+                quotes=quotes, actor=actor,
             )  # fmt: skip
     except RaxxError as denial:
-        terms = {"qty": qty, "limit_price": limit_price}
-        _record_denial(denial, "mbt.order", order_id, at=from_ns(now_ns), actor=actor, changes=terms)
+        _record_denial(
+            denial, "mbt.order", order_id, at=from_ns(now_ns), actor=actor, changes=changes.given()
+        )
         raise
 
 
@@ -156,46 +217,58 @@ def _replace(
     *,
     account: AccountRef,
     order_id: UUID,
-    qty: Decimal | None,
-    limit_price: Decimal | None,
+    changes: Changes,
     client_order_id: str,
     now_ns: int,
-    quote: Quote | None,
+    quotes: Quotes,
     actor: str,
 ) -> Order:
     # The gate comes before the row locks, as in a submission: else the two could wait for each other.
     switches.require_open(switches.enter())
     _, old = _lock_order(account.id, order_id)
-    ticket = Ticket(
-        symbol=old.symbol, side=Side(old.side), qty=qty if qty is not None else old.qty,
-        order_type=OrderType(old.order_type), time_in_force=TimeInForce(old.time_in_force),
-        limit_price=limit_price if limit_price is not None else old.limit_price, client_order_id=client_order_id,
-    )  # fmt: skip
+    exits = list(old.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"))
+    before = selectors.ticket_of(old, exits)
+    ticket = msgspec.structs.replace(before, client_order_id=client_order_id, **changes.given())
     if old.status == OrderStatus.REPLACED:
         known = Order.objects.filter(replaces=old, client_order_id=client_order_id).first()
-        if known is not None and (known.qty, known.limit_price) == (ticket.qty, ticket.limit_price):
+        if known is not None and known.fingerprint == tickets.fingerprint(ticket):
             return known
     at = from_ns(now_ns)
     _require_open(old)
     if old.expires_at is not None and at >= old.expires_at:  # the engine has not come to it yet
         raise _not_open(old, "expired", since=old.expires_at)
-    if (ticket.qty, ticket.limit_price) == (old.qty, old.limit_price):
+    if old.filled_qty:
+        raise OrderNotOpen(
+            "The order is partly filled, so its terms can no longer change. Cancel it and send another.",
+            rule="only an order without fills can be replaced", value=old.status,
+            remedy="Cancel it and send a new order.", order_id=old.pk,
+        )  # fmt: skip
+    if tickets.fingerprint(ticket) == tickets.fingerprint(before):
         raise InvalidInput(
             field="(body)",
-            rule="must change qty or limit_price",
+            rule="must change something",
             value="nothing changed",
             remedy="Send what should change.",
         )
-    _end(old, OrderStatus.REPLACED, at=_not_before(old, at), action=events.ORDER_REPLACED, actor=actor)
-    order = _take(account=account, ticket=ticket, now_ns=now_ns, quote=quote, actor=actor, replaces=old)
-    if order is None:
-        raise ClientOrderIdReused(
-            f"client_order_id {client_order_id!r} already names an order. Choose a new one.",
-            field="client_order_id",
-            rule="names one order for ever",
-            value=client_order_id,
-            remedy="Choose a new client_order_id.",
+    if old.role not in (Role.NONE, Role.ENTRY) and ticket.qty != old.qty:
+        raise InvalidInput(
+            field="qty", rule="exits share the quantity of their entry or their sibling", value=f"{ticket.qty}",
+            remedy="Cancel them and send new ones.",
+        )  # fmt: skip
+    place = _place_of(old)
+    for member in [old, *exits]:
+        _end(
+            member,
+            OrderStatus.REPLACED,
+            at=_not_before(member, at),
+            action=events.ORDER_REPLACED,
+            actor=actor,
         )
+    order = _take(
+        account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor, replaces=old, place=place
+    )
+    if order is None:
+        raise _name_taken(client_order_id)
     return order
 
 
@@ -204,47 +277,105 @@ def _take(
     account: AccountRef,
     ticket: Ticket,
     now_ns: int,
-    quote: Quote | None,
+    quotes: Quotes,
     actor: str,
     replaces: Order | None = None,
+    place: _Place | None = None,
 ) -> Order | None:
-    """Check, hold and insert. None: the client_order_id is taken."""
-    locked = order_store.lock(account.id, ticket.symbol)
+    """Check, hold and insert: the main order. None: the client_order_id is taken."""
+    locked = order_store.lock(account.id, ticket.symbols)
     if locked is None or locked.status != Account.Status.ACTIVE:
         raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
     switches.require_open(locked.switches)
-    if locked.instrument is None:
-        raise UnknownSymbolForm(
-            field="symbol",
-            rule="must be an instrument that this account's feed quotes",
-            value=ticket.symbol,
-            remedy="Check the spelling; options are written like SPY261218C00650000.",
-        )
-    position = order_store.lock_position(account.id, ticket.symbol) if ticket.side is Side.SELL else None
-    accepted = intake.accept(
-        ticket, locked.instrument, free_cash=locked.cash_balance - locked.cash_held,
-        free_qty=position.qty - position.qty_held if position else Decimal(0), quote=quote,
+    for symbol in ticket.symbols:
+        if symbol not in locked.instruments:
+            raise UnknownSymbolForm(
+                field="legs" if ticket.legs else "symbol",
+                rule="must be an instrument that this account's feed quotes",
+                value=symbol,
+                remedy="Check the spelling; options are written like SPY261218C00650000.",
+            )
+    view = locked.account
+    if ticket.side is Side.SELL or ticket.legs:
+        view = msgspec.structs.replace(view, holdings=order_store.holdings(account.id))
+    if place is not None:
+        view = place.open_in(view)
+    drafts = intake.accept(
+        ticket, [locked.instruments[symbol] for symbol in ticket.symbols], account=view, quotes=quotes,
         sessions=calendar.of_feed(account.feed), now_ns=now_ns,
     )  # fmt: skip
+    if place is not None:
+        drafts = (place.taken_by(drafts[0]),)
+    main = _row(drafts[0], account=account, now_ns=now_ns, ticket=ticket, replaces=replaces)
+    if not _insert(main, actor):
+        return None
+    for draft in drafts[1:]:
+        member = _row(draft, account=account, now_ns=now_ns, main=main, share=len(drafts) > 2)
+        if not _insert(member, actor):
+            raise _name_taken(member.client_order_id)
+    return main
+
+
+def _row(
+    draft: Draft, *, account: AccountRef, now_ns: int, ticket: Ticket | None = None, replaces: Order | None = None,
+    main: Order | None = None, share: bool = False,
+) -> Order:  # fmt: skip
+    """The row of a draft. `main`: the order it belongs to; `share`: with another exit, whose quantity it shares."""
     order = Order(
-        id=new_id(), number=0, account_id=account.id, client_order_id=ticket.client_order_id, symbol=ticket.symbol,
-        asset_class=locked.instrument.asset_class, multiplier=locked.instrument.multiplier, side=ticket.side,
-        qty=ticket.qty, order_type=ticket.order_type, limit_price=ticket.limit_price, time_in_force=ticket.time_in_force,
-        status=OrderStatus.ACCEPTED, cash_hold=accepted.cash_hold, replaces=replaces, accepted_at=from_ns(now_ns),
-        expires_at=None if accepted.expires_ns == NEVER_NS else from_ns(accepted.expires_ns),
+        id=new_id(), number=0, account_id=account.id, client_order_id=draft.client_order_id,
+        fingerprint=tickets.fingerprint(ticket) if ticket else "", symbol=draft.symbol, asset_class=draft.asset_class,
+        multiplier=draft.multiplier, side=draft.side, qty=draft.qty, notional=draft.notional, order_type=draft.order_type,
+        limit_price=draft.limit_price, stop_price=draft.stop_price, trail_price=draft.trail_price,
+        trail_percent=draft.trail_percent, time_in_force=draft.time_in_force, hours=draft.hours,
+        fill_preference=draft.fill_preference, size_cap=draft.size_cap, legs=msgspec.to_builtins(draft.legs),
+        order_class=draft.order_class, role=draft.role, status=OrderStatus.HELD if draft.is_held else OrderStatus.ACCEPTED,
+        cash_hold=draft.cash_hold, position_holds=msgspec.to_builtins(draft.position_holds), replaces=replaces,
+        accepted_at=from_ns(now_ns), arrives_ns=draft.arrives_ns,
+        expires_at=None if draft.expires_ns == NEVER_NS else from_ns(draft.expires_ns),
     )  # fmt: skip
+    if main is None:
+        # An OCO's take-profit lends its id to the pair; so does the entry of two exits.
+        order.group_id = order.pk if draft.order_class is OrderClass.OCO else None
+        if replaces is not None and draft.role not in (Role.NONE, Role.ENTRY):
+            order.group_id, order.entry_id = replaces.group_id, replaces.entry_id
+    else:
+        order.entry_id = main.pk if main.role == Role.ENTRY else None
+        order.group_id = main.pk if share or main.role != Role.ENTRY else None
+    return order
+
+
+def _given(terms: Mapping[str, object]) -> dict[str, object]:
+    """Those that say something."""
+    return {name: value for name, value in terms.items() if value not in (None, "", [], ())}
+
+
+def _insert(order: Order, actor: str) -> bool:
+    """Whether it was written; False: its client_order_id is taken."""
+    terms = {
+        "symbol": order.symbol, "side": order.side, "qty": order.qty, "notional": order.notional,
+        "order_type": order.order_type, "limit_price": order.limit_price, "stop_price": order.stop_price,
+        "time_in_force": order.time_in_force, "role": order.role, "legs": order.legs, "cash_hold": order.cash_hold,
+    }  # fmt: skip
     entry = log.Entry(
         action=events.ORDER_ACCEPTED, actor=actor, object_type="mbt.order", object_id=order.pk, at=order.accepted_at,
-        changes={
-            "symbol": order.symbol, "side": order.side, "qty": order.qty, "order_type": order.order_type,
-            "limit_price": order.limit_price, "time_in_force": order.time_in_force, "cash_hold": order.cash_hold,
-        },
+        changes=_given(terms),
     )  # fmt: skip
-    number = order_store.insert(order, position=position, entry=entry)
-    if number is None:
-        return None
-    order.number = number
-    return order
+    number = order_store.insert(order, entry=entry)
+    order.number = number or 0
+    return number is not None
+
+
+def _canceled_with(order: Order) -> list[Order]:
+    """The open orders that end with this one when its owner cancels it."""
+    rows = Order.objects.select_for_update().filter(account_id=order.account_id, closed_at__isnull=True)
+    if order.role == Role.ENTRY:
+        return list(rows.filter(entry_id=order.pk, status=OrderStatus.HELD).order_by("number"))
+    if order.role == Role.NONE:
+        return []
+    kin = Q(group_id=order.group_id) if order.group_id else Q(pk=order.pk)
+    if order.entry_id:
+        kin |= Q(pk=order.entry_id) | Q(entry_id=order.entry_id)
+    return list(rows.filter(kin).exclude(pk=order.pk).order_by("number"))
 
 
 def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:
@@ -256,6 +387,14 @@ def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:
             f"There is no order {order_id}.", field="id", value=order_id, remedy="List your orders."
         )
     return account, order
+
+
+def _name_taken(client_order_id: str) -> ClientOrderIdReused:
+    return ClientOrderIdReused(
+        f"client_order_id {client_order_id!r} already names an order. Choose a new one.",
+        field="client_order_id", rule="names one order for ever", value=client_order_id,
+        remedy="Choose a new client_order_id.",
+    )  # fmt: skip
 
 
 def _require_open(order: Order) -> None:
@@ -276,18 +415,14 @@ def _not_open(order: Order, status: str, *, since: datetime | None) -> OrderNotO
 def _end(order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str) -> None:
     """Close an open order whose account is locked: holds released, recorded, announced."""
     before = order.status
-    if order.side == Side.BUY:
-        account = Account.objects.get(pk=order.account_id)
-        account.cash_held -= order.cash_hold
-        account.save(update_fields=["cash_held"])
-    else:
-        position = Position.objects.select_for_update().get(
-            account_id=order.account_id, symbol=order.symbol, closed_at__isnull=True
+    if order.cash_hold:
+        Account.objects.filter(pk=order.account_id).update(cash_held=F("cash_held") - order.cash_hold)
+    for symbol, qty in order.position_holds.items():
+        Position.objects.filter(account_id=order.account_id, symbol=symbol, closed_at__isnull=True).update(
+            qty_held=F("qty_held") - Decimal(qty)
         )
-        position.qty_held -= order.qty - order.filled_qty
-        position.save(update_fields=["qty_held"])
-    order.status, order.closed_at, order.cash_hold = status, at, Decimal(0)
-    order.save(update_fields=["status", "closed_at", "cash_hold"])
+    order.status, order.closed_at, order.cash_hold, order.position_holds = status, at, Decimal(0), {}
+    order.save(update_fields=["status", "closed_at", "cash_hold", "position_holds"])
     log.record(
         action,
         actor=actor,

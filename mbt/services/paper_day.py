@@ -1,7 +1,7 @@
 """Playing a day in lockstep: the feed stops at each command, which goes through the ordinary services, and
 then goes on. What a live engine does with the same commands and quotes is the same, fill for fill."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -65,10 +65,16 @@ class PaperDay:
     def quote(self, symbol: str) -> Quote | None:
         return self.engine.last_quote(symbol)
 
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        """The quotes in force of those of `symbols` that have one."""
+        found = {symbol: self.quote(symbol) for symbol in symbols}
+        return {symbol: quote for symbol, quote in found.items() if quote is not None}
+
     def submit(self, ticket: Ticket) -> Order | None:
         """Through the ordinary service, at the feed's instant. None: it was denied, see `denials`."""
         return self._attempt(ticket, lambda: orders.submit(
-            account=self.account, ticket=ticket, now_ns=self.engine.now_ns, quote=self.quote(ticket.symbol), actor=self._actor,
+            account=self.account, ticket=ticket, now_ns=self.engine.now_ns, quotes=self.quotes(ticket.symbols),
+            actor=self._actor,
         ).order)  # fmt: skip
 
     def cancel(self, order_id: UUID) -> None:
@@ -85,8 +91,9 @@ class PaperDay:
         """Move an order's limit if it is still open."""
         try:
             replacement = orders.replace(
-                account=self.account, order_id=order.pk, qty=None, limit_price=limit_price, now_ns=self.engine.now_ns,
-                client_order_id=client_order_id, quote=self.quote(order.symbol), actor=self._actor,
+                account=self.account, order_id=order.pk, changes=orders.Changes(limit_price=limit_price),
+                now_ns=self.engine.now_ns, client_order_id=client_order_id, quotes=self.quotes([order.symbol]),
+                actor=self._actor,
             )  # fmt: skip
         except RaxxError:
             return None

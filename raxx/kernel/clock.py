@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
 SECOND_NS = 1_000_000_000
+MILLISECOND_NS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -39,10 +39,18 @@ def xnys() -> Sessions:
         early = {stamp.date() for stamp in exchange.early_closes}
     days = [stamp.date() for stamp in exchange.sessions]
     hours = zip(days, exchange.opens_nanos.tolist(), exchange.closes_nanos.tolist(), strict=True)
-    return Sessions(
-        "XNYS",
-        [Session(date=d, open_ns=o, close_ns=c, early_close=d in early) for d, o, c in hours],
-    )
+    return Sessions("XNYS", [_new_york(d, o, c, early_close=d in early) for d, o, c in hours])
+
+
+def _new_york(day: date, open_ns: int, close_ns: int, *, early_close: bool) -> Session:
+    """Extended hours run from 04:00 to 20:00, on a half day to 17:00; late ones end a quarter past the close."""
+    evening = time(17) if early_close else time(20)
+    return Session(
+        date=day, open_ns=open_ns, close_ns=close_ns, early_close=early_close,
+        late_close_ns=close_ns + 15 * 60 * clock.SECOND_NS,
+        extended_open_ns=clock.to_ns(datetime.combine(day, time(4), clock.EXCHANGE_ZONE)),
+        extended_close_ns=clock.to_ns(datetime.combine(day, evening, clock.EXCHANGE_ZONE)),
+    )  # fmt: skip
 
 
 @cache

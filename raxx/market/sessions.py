@@ -4,19 +4,42 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
+
+
+class Hours(StrEnum):
+    """Which part of a day something trades in."""
+
+    REGULAR = "regular"
+    LATE = "late"  # a quarter of an hour longer: some classes of index and fund options
+    EXTENDED = "extended"  # from early morning to evening
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One regular session: it trades while open_ns <= t < close_ns (nanoseconds UTC)."""
+    """One session. Its regular hours are open_ns <= t < close_ns (nanoseconds UTC).
+
+    A calendar without longer hours leaves the last three 0: they are then those of the regular session.
+    """
 
     date: date
     open_ns: int
     close_ns: int
     early_close: bool = False
+    late_close_ns: int = 0
+    extended_open_ns: int = 0
+    extended_close_ns: int = 0
 
-    def is_open(self, at_ns: int) -> bool:
-        return self.open_ns <= at_ns < self.close_ns
+    def opens_ns(self, hours: Hours = Hours.REGULAR) -> int:
+        return (self.extended_open_ns or self.open_ns) if hours is Hours.EXTENDED else self.open_ns
+
+    def closes_ns(self, hours: Hours = Hours.REGULAR) -> int:
+        if hours is Hours.REGULAR:
+            return self.close_ns
+        return (self.late_close_ns if hours is Hours.LATE else self.extended_close_ns) or self.close_ns
+
+    def is_open(self, at_ns: int, hours: Hours = Hours.REGULAR) -> bool:
+        return self.opens_ns(hours) <= at_ns < self.closes_ns(hours)
 
 
 class Sessions:
@@ -30,7 +53,7 @@ class Sessions:
         self.name = name
         self._all = sorted(sessions, key=lambda s: s.open_ns)
         self._opens = [s.open_ns for s in self._all]
-        self._closes = [s.close_ns for s in self._all]
+        self._closes = {hours: [s.closes_ns(hours) for s in self._all] for hours in Hours}
         self._by_date = {s.date: s for s in self._all}
 
     def __iter__(self) -> Iterator[Session]:
@@ -39,9 +62,9 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._all)
 
-    def current_or_next(self, at_ns: int) -> Session:
-        """The session in progress at `at_ns`, else the first one to come."""
-        index = bisect_right(self._closes, at_ns)
+    def current_or_next(self, at_ns: int, hours: Hours = Hours.REGULAR) -> Session:
+        """The session whose `hours` are in progress at `at_ns`, else the first one to come."""
+        index = bisect_right(self._closes[hours], at_ns)
         if index == len(self._all):
             raise LookupError(f"calendar {self.name} knows no session after {at_ns}")
         return self._all[index]

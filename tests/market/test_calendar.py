@@ -7,7 +7,7 @@ import pytest
 
 from raxx.kernel import clock
 from raxx.market import calendar
-from raxx.market.sessions import Session
+from raxx.market.sessions import Hours, Session
 
 
 def session(day: str) -> Session:
@@ -35,7 +35,8 @@ def test_every_session_of_the_recorded_calendar(tapes: Path) -> None:
     ]
     first, last = expected[0].date, expected[-1].date
     assert len(expected) == 5_031
-    assert [s for s in calendar.xnys() if first <= s.date <= last] == expected
+    known = [s for s in calendar.xnys() if first <= s.date <= last]
+    assert [Session(s.date, s.open_ns, s.close_ns, s.early_close) for s in known] == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,25 @@ def test_every_session_of_the_recorded_calendar(tapes: Path) -> None:
     ],
 )
 def test_hours(day: str, open_utc: str, close_utc: str, early: bool) -> None:
-    assert session(day) == Session(date.fromisoformat(day), utc(open_utc), utc(close_utc), early)
+    found = session(day)
+    assert found is not None
+    assert (found.date, found.early_close) == (date.fromisoformat(day), early)
+    assert (found.open_ns, found.close_ns) == (utc(open_utc), utc(close_utc))
+
+
+@pytest.mark.parametrize(
+    ("day", "hours", "from_utc", "to_utc"),
+    [
+        pytest.param("2013-10-07", Hours.EXTENDED, "2013-10-07T08:00", "2013-10-08T00:00", id="04:00 to 20:00 EDT"),
+        pytest.param("2015-12-24", Hours.EXTENDED, "2015-12-24T09:00", "2015-12-24T22:00", id="half day: to 17:00 EST"),
+        pytest.param("2021-01-04", Hours.LATE, "2021-01-04T14:30", "2021-01-04T21:15", id="to 16:15"),
+        pytest.param("2015-12-24", Hours.LATE, "2015-12-24T14:30", "2015-12-24T18:15", id="half day: to 13:15"),
+    ],
+)  # fmt: skip
+def test_longer_hours(day: str, hours: Hours, from_utc: str, to_utc: str) -> None:
+    found = session(day)
+    assert found is not None
+    assert (found.opens_ns(hours), found.closes_ns(hours)) == (utc(from_utc), utc(to_utc))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def stocked(path: Path, sampled: Iterable[brute_force.Order], name: str) -> Stoc
             account=account,
             ticket=ticket(order),
             now_ns=order.submit_ns,
-            quote=latest.get(order.symbol),
+            quotes=latest,
             actor=pseudonym.OPERATOR_SHELL,
         ).order
         submits.append(Submit(to_engine(taken), taken.client_order_id, taken.cash_hold))

@@ -87,11 +87,12 @@ class Choice(Field[E]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number(Field[Decimal]):
-    """A positive decimal number, as a JSON string or number. Source: docs/rules/numbers.md."""
+    """A positive decimal number, as a JSON string or number; with `signed` any. Source: docs/rules/numbers.md."""
 
     places: int
     maximum: Decimal
     unit: str
+    signed: bool = False
 
     def read(self, name: str, raw: object) -> Decimal:
         if not isinstance(raw, str):
@@ -104,9 +105,9 @@ class Number(Field[Decimal]):
                 raw,
                 'Send a decimal number such as "12.50".',
             )
-        if value <= 0:
+        if value <= 0 and not self.signed:
             raise self._wrong(name, "must be greater than 0", raw, f"Send a positive number of {self.unit}.")
-        if value > self.maximum:
+        if abs(value) > self.maximum:
             raise self._wrong(name, f"must be at most {self.maximum:,f}", raw, "Send a smaller number.")
         exponent = value.normalize().as_tuple().exponent
         if isinstance(exponent, int) and -exponent > self.places:
@@ -120,7 +121,7 @@ class Number(Field[Decimal]):
         return {
             "type": "string",
             "format": "decimal",
-            "description": f"{self.doc} ({self.unit}, > 0, at most {self.places} decimals).",
+            "description": f"{self.doc} ({self.unit}{'' if self.signed else ', > 0'}, at most {self.places} decimals).",
             "example": "1.00" if self.places else "1",
         }
 
@@ -143,6 +144,58 @@ class Whole(Field[int]):
 
     def schema(self) -> Schema:
         return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum, "description": self.doc}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag(Field[bool]):
+    """true or false."""
+
+    def read(self, name: str, raw: object) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        raise InvalidInput(
+            field=name, rule="must be true or false", value=as_json(raw), remedy="Send true or false."
+        )
+
+    def schema(self) -> Schema:
+        return {"type": "boolean", "description": self.doc}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nested(Field[dict[str, Any]]):
+    """An object with fields of its own; errors name them with a dot."""
+
+    form: "Form"
+
+    def read(self, name: str, raw: object) -> dict[str, Any]:
+        return self.form.read(raw, within=name)
+
+    def schema(self) -> Schema:
+        return {**self.form.schema(), "description": self.doc}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items(Field[list[dict[str, Any]]]):
+    """A list of like objects; errors name them by their place, from 0."""
+
+    form: "Form"
+    maximum: int
+
+    def read(self, name: str, raw: object) -> list[dict[str, Any]]:
+        if not isinstance(raw, list) or len(raw) > self.maximum:
+            raise InvalidInput(
+                field=name, rule=f"must be a list of at most {self.maximum}", value=as_json(raw)[:200],
+                remedy="Send […] with one object each.",
+            )  # fmt: skip
+        return [self.form.read(item, within=f"{name}[{place}]") for place, item in enumerate(raw)]
+
+    def schema(self) -> Schema:
+        return {
+            "type": "array",
+            "items": self.form.schema(),
+            "maxItems": self.maximum,
+            "description": self.doc,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +245,13 @@ class Form:
     def __init__(self, fields: Mapping[str, Field[Any]]) -> None:
         self.fields = dict(fields)
 
-    def read(self, data: object) -> dict[str, Any]:
-        """Values by name; absent and null ones are left out. Raises InvalidInput."""
+    def read(self, data: object, *, within: str = "") -> dict[str, Any]:
+        """Values by name; absent and null ones are left out. `within` names the field that holds the object.
+        Raises InvalidInput."""
+        prefix = f"{within}." if within else ""
         if not isinstance(data, Mapping):
             raise InvalidInput(
-                field="(body)",
+                field=within or "(body)",
                 rule="must be a JSON object",
                 value=as_json(data),
                 remedy="Send {…} with named fields.",
@@ -205,7 +260,7 @@ class Form:
             if name not in self.fields:
                 known = ", ".join(self.fields)
                 raise InvalidInput(
-                    field=str(name)[:80],
+                    field=prefix + str(name)[:80],
                     rule="is not a field here",
                     value=as_json(data[name]),
                     remedy=f"Fields: {known}.",
@@ -214,10 +269,13 @@ class Form:
         for name, field in self.fields.items():
             raw = data.get(name)
             if raw is not None:
-                values[name] = field.read(name, raw)
+                values[name] = field.read(prefix + name, raw)
             elif field.required:
                 raise InvalidInput(
-                    field=name, rule="is required", value="nothing", remedy=f"Send {name}: {field.doc}."
+                    field=prefix + name,
+                    rule="is required",
+                    value="nothing",
+                    remedy=f"Send {name}: {field.doc}.",
                 )
         return values
 

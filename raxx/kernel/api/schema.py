@@ -72,12 +72,13 @@ def responses(success: JsonSchema, *, status: int = 200, failures: tuple[int, ..
     }
 
 
-def request(form: Form) -> dict[str, JsonSchema]:
-    """For `extend_schema(request=…)`."""
-    return {"application/json": form.schema()}
+def request(*forms: Form) -> dict[str, JsonSchema]:
+    """For `extend_schema(request=…)`: a body of one of these forms."""
+    schemas = [form.schema() for form in forms]
+    return {"application/json": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}
 
 
-def example(name: str, **body: str) -> Any:  # noqa: ANN401 - an OpenApiExample
+def example(name: str, **body: object) -> Any:  # noqa: ANN401 - an OpenApiExample
     """For `extend_schema(examples=…)`: a body that can be sent."""
     from drf_spectacular.utils import OpenApiExample
 

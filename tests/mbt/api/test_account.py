@@ -165,7 +165,7 @@ def test_activities_by_type_and_time(trader: Trader, market: Market) -> None:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("type=dividend", "type"), ("type=", "type"), ("from=yesterday", "from"), ("to=2026-11-20", "to"),
+        ("type=gift", "type"), ("type=", "type"), ("from=yesterday", "from"), ("to=2026-11-20", "to"),
         ("from=2026-11-20T14:30:00", "from"), ("since=2026-11-20T14:30:00Z", "since"), ("type=fill&type=fill", "type"),
     ],
 )  # fmt: skip

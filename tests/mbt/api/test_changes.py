@@ -122,8 +122,8 @@ def test_a_denied_replacement_leaves_everything_as_it_was(trader: Trader, market
         assert everything(trader) == before, changes
     denied = AuditEntry.objects.filter(action="mbt.order.denied").order_by("pk")
     assert [(e.object_id, e.reason, e.changes) for e in denied] == [
-        (order["id"], "INSUFFICIENT_BUYING_POWER", {"qty": "2000", "limit_price": None}),
-        (order["id"], "INSUFFICIENT_BUYING_POWER", {"qty": None, "limit_price": "20000.00"}),
+        (order["id"], "INSUFFICIENT_BUYING_POWER", {"qty": "2000"}),
+        (order["id"], "INSUFFICIENT_BUYING_POWER", {"limit_price": "20000.00"}),
     ]
 
 

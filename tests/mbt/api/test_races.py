@@ -230,7 +230,7 @@ def test_no_order_is_taken_after_a_switch_went_on(trader: Trader, name: Switch) 
     target = [trader.order(limit_price="90.00")["id"]]
 
     def submit() -> Any:  # noqa: ANN401 - Django's test response
-        return trader.place(qty="0.001", order_type="market")
+        return trader.place(qty="0.01", order_type="market")
 
     def replace() -> Any:  # noqa: ANN401 - Django's test response
         response = trader.replace(target[0], limit_price=str(next(prices)))

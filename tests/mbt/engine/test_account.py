@@ -1,24 +1,25 @@
 """Booking fills: amounts by hand, and identities that hold for any sequence."""
 
 from decimal import Decimal as D
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbt.engine.account import Position, Posting, Unbookable, book_fill, post, trade
-from mbt.engine.orders import NEVER_NS, Order, OrderType, Side, TimeInForce
-from raxx.market.contracts import AssetClass
+from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, post, trade
+from mbt.engine.orders import Side
+from raxx.market.quotes import Quote
 
 PLENTY = D("1000000000")
 
 
-def order(side: Side, qty: str, *, multiplier: int = 1) -> Order:
-    return Order(
-        id=UUID(int=1), number=1, account_id=UUID(int=0), symbol="AA", asset_class=AssetClass.EQUITY, multiplier=multiplier,
-        side=side, type=OrderType.MARKET, tif=TimeInForce.DAY, qty=D(qty), limit=0, accepted_ns=0, expires_ns=NEVER_NS,
-    )  # fmt: skip
+def booked(
+    side: Side, qty: str, price: int, before: Position, spendable: D, *, multiplier: int = 1
+) -> Posting | Unbookable:
+    quote = Quote("AA", 0, price, 1, price, 1)
+    part = Part(symbol="AA", side=side, qty=D(qty), multiplier=multiplier, price=price, quote=quote)
+    made = book_fill([part], positions={"AA": before}, spendable=spendable)
+    return made if isinstance(made, Unbookable) else made[0]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +58,16 @@ def order(side: Side, qty: str, *, multiplier: int = 1) -> Order:
 def test_booking(
     side: Side, qty: str, multiplier: int, price: int, before: Position, booking: tuple[D, Position, D]
 ) -> None:
-    posting = book_fill(order(side, qty, multiplier=multiplier), price, position=before, spendable=PLENTY)
+    posting = booked(side, qty, price, before, PLENTY, multiplier=multiplier)
     assert isinstance(posting, Posting)
     assert (posting.cash, post(before, posting), posting.realized) == booking
 
 
 def test_what_cannot_be_paid_or_delivered_is_not_booked() -> None:
-    buy, sell = order(Side.BUY, "1"), order(Side.SELL, "1")
-    assert book_fill(buy, 100_100, position=Position(), spendable=D("10.00")) is Unbookable.INSUFFICIENT_CASH
-    assert isinstance(book_fill(buy, 100_000, position=Position(), spendable=D("10.00")), Posting)
+    assert booked(Side.BUY, "1", 100_100, Position(), D("10.00")) is Unbookable.INSUFFICIENT_CASH
+    assert isinstance(booked(Side.BUY, "1", 100_000, Position(), D("10.00")), Posting)
     held = Position(D("0.5"), D("5.00"))
-    assert book_fill(sell, 100_000, position=held, spendable=D(0)) is Unbookable.INSUFFICIENT_QUANTITY
+    assert booked(Side.SELL, "1", 100_000, held, D(0)) is Unbookable.INSUFFICIENT_QUANTITY
 
 
 SHORT = Position(D(-2), D("-310.00"))  # two contracts sold for 1.55
@@ -110,7 +110,7 @@ trades = st.lists(
 def test_cash_cost_and_realized_always_add_up(made: list[tuple[Side, D, int]]) -> None:
     cash, realized, position = PLENTY, D(0), Position()
     for side, qty, price in made:
-        posting = book_fill(order(side, f"{qty:f}"), price, position=position, spendable=cash)
+        posting = booked(side, f"{qty:f}", price, position, cash)
         if isinstance(posting, Unbookable):
             continue
         cash, realized, position = cash + posting.cash, realized + posting.realized, post(position, posting)

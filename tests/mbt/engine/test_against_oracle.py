@@ -25,7 +25,7 @@ def engine_order(order: brute_force.Order, session_close_ns: int) -> Order:
     return Order(
         id=UUID(int=order.number + 1_000), number=order.number, account_id=ACCOUNT, symbol=order.symbol,
         asset_class=AssetClass.EQUITY, multiplier=1, side=Side(order.side), type=OrderType(order.type), tif=tif,
-        qty=order.qty, limit=to_ticks(order.limit_price) if order.limit_price else 0, accepted_ns=order.submit_ns,
+        qty=order.qty, limit=to_ticks(order.limit_price) if order.limit_price else None, accepted_ns=order.submit_ns,
         expires_ns=NEVER_NS if tif is TimeInForce.GTC else session_close_ns,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mbt.engine.fills import Market
 from mbt.engine.matching import Closed, Decision, Filled, Matcher, Refused, Rested
 from mbt.engine.orders import NEVER_NS, Order, OrderStatus, OrderType, Side, TimeInForce
 from raxx.kernel.money import from_ticks
@@ -46,14 +47,14 @@ def orders(draw: st.DrawFn) -> list[Order]:
     made = []
     for number in range(1, draw(st.integers(1, 12)) + 1):
         kind, tif, at_ns = (
-            draw(st.sampled_from(OrderType)),
-            draw(st.sampled_from(TimeInForce)),
+            draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT])),
+            draw(st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK])),
             draw(instants),
         )
         made.append(Order(
             id=UUID(int=number), number=number, account_id=UUID(int=0), symbol=draw(st.sampled_from(["AA", "BB"])),
             asset_class=AssetClass.EQUITY, multiplier=1, side=draw(st.sampled_from(Side)), type=kind, tif=tif,
-            qty=Decimal(draw(st.integers(1, 5))), limit=draw(ticks) if kind is OrderType.LIMIT else 0, accepted_ns=at_ns,
+            qty=Decimal(draw(st.integers(1, 5))), limit=draw(ticks) if kind is OrderType.LIMIT else None, accepted_ns=at_ns,
             expires_ns=SESSIONS.current_or_next(at_ns).close_ns if tif is TimeInForce.DAY else NEVER_NS,
         ))  # fmt: skip
     return made
@@ -108,7 +109,7 @@ def outcome(decisions: list[Decision]) -> oracle.Outcome:
     raise AssertionError(ends)
 
 
-def row(quote: Quote) -> oracle.Row:
+def row(quote: Market) -> oracle.Row:
     return oracle.Row(
         quote.ts, from_ticks(quote.bid) if quote.bid else None, from_ticks(quote.ask) if quote.ask else None
     )

@@ -167,7 +167,7 @@ def send(
     at_ns = view.now_ns if view else now_ns
     assert at_ns is not None
     return orders.submit(
-        account=account, ticket=ticket, now_ns=at_ns, quote=quote, actor=pseudonym.OPERATOR_SHELL
+        account=account, ticket=ticket, now_ns=at_ns, quotes={"ACME": quote}, actor=pseudonym.OPERATOR_SHELL
     ).order
 
 

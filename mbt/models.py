@@ -41,6 +41,8 @@ class Account(models.Model):
     fill_preference = models.CharField(max_length=12, default="conservative")
     size_cap = models.BooleanField(default=False)
     latency_ms = models.PositiveIntegerField(default=0)
+    # How many positions are short: an order of an account without any need not read its positions.
+    shorts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -268,6 +270,7 @@ class Activity(models.Model):
     qty = models.DecimalField(max_digits=18, decimal_places=9, null=True)
     price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
     amount = models.DecimalField(max_digits=18, decimal_places=2)
+    cost = models.DecimalField(max_digits=18, decimal_places=2, null=True)  # change of the position's cost
     realized = models.DecimalField(max_digits=18, decimal_places=2, null=True)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, null=True, related_name="activities")
     ref_id = models.UUIDField()  # what caused it: the fill, for a fill

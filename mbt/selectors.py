@@ -38,7 +38,7 @@ from raxx.kernel import clock, valkey
 from raxx.kernel.clock import from_ns, to_ns
 from raxx.kernel.errors import NotFound
 from raxx.kernel.money import from_ticks, to_cents, to_ticks
-from raxx.market import calendar
+from raxx.market import calendar, listing
 from raxx.market.board import Board, BoardView, MarketDataUnavailable
 from raxx.market.contracts import AssetClass, parse_symbol
 from raxx.market.quotes import Quote
@@ -56,6 +56,7 @@ class AccountRef:
 
     id: UUID
     feed: str
+    is_margin: bool = False
 
 
 class NoAccount(NotFound):
@@ -65,10 +66,11 @@ class NoAccount(NotFound):
 @lru_cache(maxsize=10_000)
 def account_ref(user_id: UUID) -> AccountRef:
     """The user's account. Remembered, because neither part ever changes. Raises NoAccount."""
-    found = Account.objects.filter(user_id=user_id).values_list("id", "feed").first()
+    found = Account.objects.filter(user_id=user_id).values_list("id", "feed", "account_type").first()
     if found is None:
         raise NoAccount("You have no paper account yet.", remedy="Open one first.")
-    return AccountRef(*found)
+    account_id, feed, kind = found
+    return AccountRef(account_id, feed, kind == Account.Type.MARGIN)
 
 
 def market(feed: str, symbols: list[str]) -> BoardView:
@@ -81,6 +83,46 @@ def market(feed: str, symbols: list[str]) -> BoardView:
             remedy="Try again shortly.",
         )
     return view
+
+
+def order_market(account: AccountRef, symbols: Sequence[str]) -> BoardView:
+    """The market that an order of these symbols is judged by: in a margin account that of everything it holds or may
+    sell too. Raises MarketDataUnavailable."""
+    wanted = set(symbols)
+    if account.is_margin:
+        wanted |= _symbols_of(account.id)
+        wanted |= {_ticker(symbol) for symbol in wanted}
+    return market(account.feed, sorted(wanted))
+
+
+def marks(quotes: Mapping[str, Quote]) -> dict[str, int]:
+    """What each symbol is worth, in 1/10,000 dollar: the middle, or the one side there is."""
+    return {
+        symbol: (quote.bid + quote.ask) // 2 if quote.bid and quote.ask else quote.bid or quote.ask
+        for symbol, quote in quotes.items()
+        if quote.bid or quote.ask
+    }
+
+
+def _symbols_of(account_id: UUID) -> set[str]:
+    """Everything that an account holds or has open orders in."""
+    held = Position.objects.filter(account_id=account_id, closed_at__isnull=True).values_list(
+        "symbol", flat=True
+    )
+    rows = Order.objects.filter(account_id=account_id, closed_at__isnull=True).values_list("symbol", "legs")
+    ordered = {name for symbol, legs in rows for name in ([leg["symbol"] for leg in legs] or [symbol])}
+    return set(held) | ordered
+
+
+def _ticker(symbol: str) -> str:
+    """The stock, fund or index that an instrument follows."""
+    instrument = parse_symbol(symbol)
+    if instrument.expiry is None:
+        return symbol
+    try:
+        return listing.class_of(instrument.underlying).underlying
+    except listing.UnknownDeliverable:
+        return instrument.underlying
 
 
 def engine_answers() -> bool:
@@ -131,7 +173,7 @@ def to_engine(order: Order) -> EngineOrder:
         arrives_ns=order.arrives_ns, stop=_ticks(order.stop_price), trail=_ticks(order.trail_price),
         trail_percent=order.trail_percent, preference=FillPreference(order.fill_preference), hours=Hours(order.hours),
         legs=tuple(Leg(leg["symbol"], Side(leg["side"]), leg["ratio"], leg["multiplier"]) for leg in order.legs),
-        underlying=parse_symbol(order.legs[0]["symbol"] if order.legs else order.symbol).underlying,
+        underlying=_ticker(order.legs[0]["symbol"] if order.legs else order.symbol),
         size_cap=order.size_cap, notional=order.notional, entry_id=order.entry_id, group_id=order.group_id,
     )  # fmt: skip
 

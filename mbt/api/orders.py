@@ -33,7 +33,7 @@ class OrdersApi(PaperApi):
         account = self.account(request)
         actor = self.actor(request)
         try:
-            market = selectors.market(account.feed, ticket.symbols)
+            market = selectors.order_market(account, ticket.symbols)
         except MarketDataUnavailable:
             known = orders.resubmitted(account=account, ticket=ticket)
             if known is None:
@@ -88,7 +88,7 @@ class OrderApi(PaperApi):
         client_order_id = given.pop("client_order_id", None) or str(new_id())
         account = self.account(request)
         old = selectors.order(account.id, order_id)
-        market = selectors.market(account.feed, [leg["symbol"] for leg in old.legs] or [old.symbol])
+        market = selectors.order_market(account, [leg["symbol"] for leg in old.legs] or [old.symbol])
         order = orders.replace(
             account=account, order_id=order_id, changes=orders.Changes(**given), client_order_id=client_order_id,
             now_ns=market.now_ns, quotes=market.quotes, actor=self.actor(request),

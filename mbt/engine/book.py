@@ -6,6 +6,7 @@ orders: no order can act while the ask and the bid stay inside their open interv
 
 from bisect import bisect_left, bisect_right, insort
 from math import inf
+from typing import TypeAlias
 
 from mbt.engine.orders import FillPreference, Order, OrderType, Side
 from raxx.market.quotes import Quote
@@ -15,6 +16,7 @@ from raxx.market.quotes import Quote
 LOWEST, HIGHEST = -1, 2**62
 
 _Entries = list[tuple[int, int, Order]]
+Guard: TypeAlias = tuple[int, int, int, int]  # ask_low, ask_high, bid_low, bid_high
 
 
 class SymbolBook:
@@ -35,6 +37,10 @@ class SymbolBook:
         # Keys are prices, negated where a falling price acts, so that every list begins nearest.
         self._lists: dict[tuple[Side, bool], _Entries] = {}
         self.set_guard()
+
+    @property
+    def guard(self) -> Guard:
+        return self.ask_low, self.ask_high, self.bid_low, self.bid_high
 
     def wait(self, order: Order) -> None:
         self.waiting[order.number] = order

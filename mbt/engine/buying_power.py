@@ -1,27 +1,30 @@
-"""What an order needs before it is accepted: the buying-power effect, and the denial when that is too much.
+"""What an order needs before it is accepted: what it holds, and the denial when that is too much.
 
-Cash accounts: a buy is paid in full, a sell delivers what is there. Source: docs/rules/buying-power.md.
+A cash account pays in full and delivers what it has; a margin account needs the change of its requirement.
+Source: docs/rules/buying-power.md, docs/rules/margin.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
 
-from mbt.engine.fills import SHARE_STEP
-from mbt.engine.orders import FillPreference, OrderType, Side
+from mbt.engine import cost, margin
+from mbt.engine.cost import Quotes, Trade
+from mbt.engine.margin import Approval, Level, MarginRules, OptionClass, Requirement
+from mbt.engine.orders import FillPreference, Side
 from mbt.engine.tickets import Ticket
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import down_to, from_ticks, up_to_cents
-from raxx.market.contracts import AssetClass, Instrument
-from raxx.market.quotes import Quote
+from raxx.market import listing
+from raxx.market.contracts import AssetClass, Instrument, parse_symbol
 
-# A market buy holds the ask and this much more, because the quote may move before it fills; what is
-# not needed is free again with the fill. Peers use 2.5 to 4 %.
-MARKET_COLLAR = Decimal("0.03")
+ZERO = Decimal(0)
 # Less than this a fractional buy may not cost: below, its cost would round to nothing.
 COST_MIN = Decimal("1.00")
+# Borrowing, short positions and spreads need so much equity (FINRA Rule 4210(b)).
+EQUITY_MIN = Decimal("2000.00")
 
 
 class AccountType(StrEnum):
@@ -41,16 +44,27 @@ class Holding(msgspec.Struct, frozen=True):
         return abs(self.qty) - self.held
 
 
-NOTHING = Holding(Decimal(0), Decimal(0))
+NOTHING = Holding(ZERO, ZERO)
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as an order meets it. Dollars; `holdings` are its open positions by symbol."""
+    """An account as an order meets it. Dollars; `holdings` are its open positions by symbol.
+
+    `pending`: what each open order that sells something would trade, in order of acceptance: such an order may
+    take away what covers another. `marks` in 1/10,000 dollar by symbol and by ticker of an underlying.
+    `cash_held` is what all open orders reserve.
+    """
 
     type: AccountType = AccountType.CASH
     cash: Decimal
     cash_held: Decimal
     holdings: Mapping[str, Holding]
+    pending: tuple[tuple[Trade, ...], ...] = ()
+    marks: Mapping[str, int] = {}
+    rules: MarginRules = MarginRules()
+    classes: Mapping[str, OptionClass] = {}
+    options_level: int = 2
+    naked_shorts: bool = False
     fill_preference: FillPreference = FillPreference.CONSERVATIVE
     size_cap: bool = False
     latency_ns: int = 0
@@ -65,6 +79,25 @@ class Holds(msgspec.Struct, frozen=True):
     qty: Decimal
 
 
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order does to the buying power of an account. Dollars.
+
+    `available` is what the account has free for it, `needed` what the order takes (negative: it gives back).
+    `before` and `after` are the requirements without and with it, its debit (a credit is negative) is apart.
+    """
+
+    available: Decimal
+    needed: Decimal
+    debit: Decimal
+    before: Requirement
+    after: Requirement
+
+    @property
+    def only_reduces(self) -> bool:
+        """Whether it lowers what the account must have: such orders always pass."""
+        return self.after.maintenance < self.before.maintenance and self.needed <= 0
+
+
 class InsufficientBuyingPower(RaxxError):
     code = "INSUFFICIENT_BUYING_POWER"
     http_status = 403
@@ -75,10 +108,22 @@ class InsufficientQuantity(RaxxError):
     http_status = 403
 
 
+class NotApproved(RaxxError):
+    """The positions that the order would leave need a higher option level, or the flag for naked shorts."""
+
+    code = "NOT_APPROVED"
+    http_status = 403
+
+
 class NotInCashAccount(RaxxError):
-    """A cash account does not trade this; a margin account may."""
+    """A cash account does not hold this; a margin account may."""
 
     code = "NOT_IN_CASH_ACCOUNT"
+    http_status = 403
+
+
+class EquityTooLow(RaxxError):
+    code = "EQUITY_TOO_LOW"
     http_status = 403
 
 
@@ -87,128 +132,349 @@ class OrderTooSmall(RaxxError):
     http_status = 422
 
 
-class NoPrice(RaxxError):
-    """The order cannot be priced, so its cost cannot be held."""
-
-    code = "NO_PRICE"
-    http_status = 422
-
-
 def holds(
-    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Mapping[str, Quote]
+    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Quotes
 ) -> Holds:
     """What `ticket` reserves. `quotes` price what has no limit.
 
-    Raises NoPrice, InsufficientBuyingPower, InsufficientQuantity, NotInCashAccount or OrderTooSmall.
+    Raises NoPrice, NoMark, InsufficientBuyingPower, InsufficientQuantity, NotApproved, NotInCashAccount,
+    UncoveredShort, EquityTooLow or OrderTooSmall: each says what would be accepted.
     """
-    if ticket.legs:
-        raise NotInCashAccount(
-            "Packages of options trade in margin accounts. Trade the legs on their own.",
-            field="legs", rule="a cash account trades single instruments", value=f"{len(ticket.legs)} legs",
-            remedy="Trade the legs on their own.",
-        )  # fmt: skip
-    instrument, quote = instruments[0], quotes.get(ticket.symbol)
-    if ticket.side is Side.SELL:
-        return _sale(ticket, account.holdings.get(ticket.symbol, NOTHING), quote)
-    return _purchase(ticket, instrument, quote, free_cash=account.cash - account.cash_held)
+    qty = cost.quantity(ticket, quotes)
+    traded = cost.trades(ticket, instruments, qty)
+    closing = _closing(traded, account)
+    _check_one_way(ticket, traded, closing, account)
+    opens = any(abs(trade.qty) > closing.get(trade.instrument.symbol, ZERO) for trade in traded)
+    if not opens and not _has_shorts(account):
+        return Holds(ZERO, closing, qty)  # delivers what nothing else needs
+    if _is_plain_purchase(traded, closing) and account.type is AccountType.CASH:
+        _check_may_buy_options(ticket, instruments, account)
+        needed = _purchase_cost(ticket, instruments, qty, quotes)
+        available = free_cash(account)
+        if needed > available:
+            raise _too_expensive(ticket, instruments, needed, available, qty, quotes)
+        return Holds(needed, {}, qty)
+    found = effect(ticket, instruments, account=account, quotes=quotes, qty=qty)
+    if opens:
+        _check_approval(ticket, found, account)
+        _check_equity(found, account)
+    if found.needed > found.available and not found.only_reduces:
+        raise _denied(ticket, instruments, account, quotes, found, qty)
+    return Holds(max(found.needed, ZERO), closing, qty)
 
 
-def _purchase(ticket: Ticket, instrument: Instrument, quote: Quote | None, *, free_cash: Decimal) -> Holds:
-    unit = _unit_cost(ticket, instrument, quote.ask if quote else 0)
+def classes_of(instruments: Iterable[Instrument]) -> dict[str, OptionClass]:
+    """What margin must know of the option roots among them. An adjusted root that nothing describes stands alone."""
+    found = {}
+    for root in {i.underlying for i in instruments if i.asset_class is AssetClass.OPTION}:
+        try:
+            listed = listing.class_of(root)
+        except listing.UnknownDeliverable:
+            continue
+        found[root] = OptionClass(
+            underlying=listed.underlying, is_am_settled=listed.settles is listing.SettlementTime.AM
+        )
+    return found
+
+
+def free_cash(account: AccountView) -> Decimal:
+    """Of a cash account: what no open order holds and no short put has set aside."""
+    aside = _cash_requirement(_state(account)).maintenance if _has_shorts(account) else ZERO
+    return account.cash - account.cash_held - aside
+
+
+def effect(
+    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Quotes, qty: Decimal
+) -> Effect:
+    """What `qty` of the order would do to the account's buying power. Raises NoPrice, NoMark or UncoveredShort."""
+    traded = cost.trades(ticket, instruments, qty)
+    price = cost.unit_price(ticket, instruments, quotes)
+    debit = _debit(ticket, instruments, traded, price, qty)
+    required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
+    now = _state(account)
+    base = _with_pending(now, account.pending)
+    before, after = required(base), required(_plus(base, traded))
+    if account.type is AccountType.CASH:
+        available = account.cash - account.cash_held - required(now).maintenance
+        # A credit comes with the fill; until then the order holds what it will have to set aside in full.
+        needed = after.maintenance - before.maintenance + max(debit, ZERO)
+        return Effect(
+            available=available, needed=up_to_cents(needed), debit=debit, before=before, after=after
+        )
+    equity = margin.margin_equity(account.cash, _as_holdings(now), account.marks)
+    available = margin.excess(equity, required(now).initial) - account.cash_held
+    paid = debit - _bought_stock_value(traded, account.marks)
+    needed = margin.effect(before.initial, after.initial, net_debit=paid, fees=ZERO)
+    return Effect(available=available, needed=up_to_cents(needed), debit=debit, before=before, after=after)
+
+
+# -- what the order would leave --------------------------------------------------------------------
+
+_Positions = Mapping[Instrument, Decimal]
+_Required = Callable[[_Positions], Requirement]
+
+
+def _state(account: AccountView) -> dict[Instrument, Decimal]:
+    return {parse_symbol(symbol): holding.qty for symbol, holding in account.holdings.items()}
+
+
+def _plus(positions: _Positions, traded: Iterable[Trade]) -> dict[Instrument, Decimal]:
+    after = dict(positions)
+    for trade in traded:
+        after[trade.instrument] = after.get(trade.instrument, ZERO) + trade.qty
+    return after
+
+
+def _with_pending(positions: _Positions, pending: Iterable[Iterable[Trade]]) -> dict[Instrument, Decimal]:
+    """As if every open order that sells had filled: it may, before the new one. Buys cover nothing until they do."""
+    after = dict(positions)
+    for traded in pending:
+        after = _plus(after, traded)
+    return after
+
+
+def _as_holdings(positions: _Positions) -> list[margin.Holding]:
+    return [margin.Holding(instrument, qty) for instrument, qty in positions.items() if qty]
+
+
+def _cash_requirement(positions: _Positions) -> Requirement:
+    # What a cash account sets aside are strikes; no mark enters it, and one that is missing must not stop it.
+    marks = {i.symbol: 1 for i in positions} | {i.underlying: 1 for i in positions}
+    return margin.cash_requirement(_as_holdings(positions), marks=marks)
+
+
+def _margin_requirement(account: AccountView) -> _Required:
+    return lambda positions: margin.requirement(
+        _as_holdings(positions), marks=account.marks, rules=account.rules, classes=account.classes
+    )
+
+
+def _has_shorts(account: AccountView) -> bool:
+    return any(holding.qty < 0 for holding in account.holdings.values())
+
+
+def _closing(traded: Iterable[Trade], account: AccountView) -> dict[str, Decimal]:
+    """How much of each position the order closes, as far as no other order does."""
+    found = {}
+    for trade in traded:
+        holding = account.holdings.get(trade.instrument.symbol, NOTHING)
+        if holding.qty * trade.qty < 0 and holding.free > 0:
+            found[trade.instrument.symbol] = min(abs(trade.qty), holding.free)
+    return found
+
+
+def _check_one_way(
+    ticket: Ticket, traded: Sequence[Trade], closing: Mapping[str, Decimal], account: AccountView
+) -> None:
+    """An order closes or opens; and a cash account delivers shares that it has."""
+    for trade in traded:
+        symbol = trade.instrument.symbol
+        closes, qty = closing.get(symbol, ZERO), abs(trade.qty)
+        is_stock = trade.instrument.asset_class is AssetClass.EQUITY
+        may_open = trade.qty > 0 or account.type is AccountType.MARGIN or not is_stock
+        if (
+            (closes and closes < qty)
+            or (not closes and not may_open)
+            or (trade.qty < 0 and not closes and qty % 1)
+        ):
+            raise _too_many(ticket, symbol, closes, qty, sells=trade.qty < 0, may_open=may_open)
+
+
+def _is_plain_purchase(traded: Sequence[Trade], closing: Mapping[str, Decimal]) -> bool:
+    return not closing and all(trade.qty > 0 for trade in traded)
+
+
+def _purchase_cost(
+    ticket: Ticket, instruments: Sequence[Instrument], qty: Decimal, quotes: Quotes
+) -> Decimal:
     if ticket.notional is not None:
-        qty = down_to(ticket.notional / unit * (1 + MARKET_COLLAR), SHARE_STEP)
         needed = ticket.notional
     else:
-        qty = ticket.qty or Decimal(0)
-        needed = up_to_cents(qty * unit)
-    if needed < COST_MIN and instrument.asset_class is AssetClass.EQUITY and qty % 1:
+        needed = up_to_cents(qty * cost.unit_price(ticket, instruments, quotes) * instruments[0].multiplier)
+    if needed < COST_MIN and instruments[0].asset_class is AssetClass.EQUITY and qty % 1:
         raise OrderTooSmall(
             f"A fraction of a share is bought from ${COST_MIN} on; this is ${needed:f}. Buy more.",
             field="notional" if ticket.notional is not None else "qty", rule=f"must cost at least {COST_MIN} dollar",
-            value=_plain(ticket.notional or qty), remedy="Buy more.",
+            value=_plain(ticket.notional if ticket.notional is not None else qty), remedy="Buy more.",
         )  # fmt: skip
-    if needed > free_cash:
-        raise _too_expensive(ticket, instrument, unit, needed, free_cash)
-    return Holds(needed, {}, qty)
+    return needed
 
 
-def _unit_cost(ticket: Ticket, instrument: Instrument, ask: int) -> Decimal:
-    """The most that one share or contract is expected to cost."""
-    if ticket.limit_price is not None:
-        return ticket.limit_price * instrument.multiplier
-    if not ask:
-        raise NoPrice(
-            f"{ticket.symbol} has no ask now, so a {ticket.order_type} order cannot be priced. Send a limit order.",
-            field="order_type", rule="a buy without a limit needs an ask to be priced by", value=ticket.order_type,
-            remedy="Send a limit order.",
+def _debit(
+    ticket: Ticket, instruments: Sequence[Instrument], traded: Sequence[Trade], price: Decimal, qty: Decimal
+) -> Decimal:
+    """Dollars that the order pays, a credit negative."""
+    if ticket.notional is not None:
+        return ticket.notional if ticket.side is Side.BUY else -ticket.notional
+    if ticket.legs:
+        return price * qty * instruments[0].multiplier
+    return price * traded[0].qty * instruments[0].multiplier
+
+
+def _bought_stock_value(traded: Iterable[Trade], marks: Mapping[str, int]) -> Decimal:
+    """Stock counts in margin equity at its mark, whichever way it trades: only the difference to it is paid."""
+    stock = [trade for trade in traded if trade.instrument.asset_class is AssetClass.EQUITY]
+    return sum((trade.qty * from_ticks(marks.get(trade.instrument.symbol, 0)) for trade in stock), ZERO)
+
+
+# -- denials -----------------------------------------------------------------------------------------
+
+
+def _check_approval(ticket: Ticket, found: Effect, account: AccountView) -> None:
+    is_cash = account.type is AccountType.CASH
+    had = margin.required_level(found.before.groups, puts_are_cash_secured=is_cash)
+    needs = margin.required_level(found.after.groups, puts_are_cash_secured=is_cash)
+    if needs.level > max(account.options_level, had.level):
+        raise _not_approved(ticket, needs, account)
+    if needs.naked_shorts and not account.naked_shorts and not had.naked_shorts:
+        raise NotApproved(
+            "This order would leave a short option that nothing covers, and this account is not approved for that."
+            " Send it as a spread, with a long option that covers it.",
+            field="legs" if ticket.legs else "symbol", rule="short options are covered unless naked shorts are approved",
+            value=", ".join(ticket.symbols), remedy="Send a spread: one order with a long option of the same kind.",
         )  # fmt: skip
-    price = from_ticks(ask)
-    if ticket.order_type in (OrderType.STOP, OrderType.TRAILING_STOP):
-        price = max(price, _expected_trigger(ticket, price))
-    return price * (1 + MARKET_COLLAR) * instrument.multiplier
 
 
-def _expected_trigger(ticket: Ticket, price: Decimal) -> Decimal:
-    """Where a stop to buy triggers, as things stand."""
-    if ticket.stop_price is not None:
-        return ticket.stop_price
-    if ticket.trail_price is not None:
-        return price + ticket.trail_price
-    return price * (1 + (ticket.trail_percent or Decimal(0)) / 100)
+def _check_may_buy_options(ticket: Ticket, instruments: Iterable[Instrument], account: AccountView) -> None:
+    options = any(instrument.asset_class is AssetClass.OPTION for instrument in instruments)
+    if options and account.options_level < Level.LONG:
+        raise _not_approved(ticket, Approval(Level.LONG, naked_shorts=False), account)
 
 
-def _sale(ticket: Ticket, holding: Holding, quote: Quote | None) -> Holds:
-    """A cash account sells only what it holds and has not offered yet."""
-    available = holding.free if holding.qty > 0 else Decimal(0)
-    qty = ticket.qty
-    if qty is None:
-        if quote is None or not quote.bid:
-            raise NoPrice(
-                f"{ticket.symbol} has no bid now, so an amount cannot be turned into shares. Send qty.",
-                field="notional", rule="a sale by amount needs a bid to be priced by", value=_plain(ticket.notional or 0),
-                remedy="Send qty.",
-            )  # fmt: skip
-        # What it takes at the bid less the collar; the rest is free again with the fill.
-        qty = down_to(
-            (ticket.notional or Decimal(0)) / (from_ticks(quote.bid) * (1 - MARKET_COLLAR)), SHARE_STEP
-        )
-    if qty <= available:
-        return Holds(Decimal(0), {ticket.symbol: qty}, qty)
-    remedy = (
-        f"Reduce to {_plain(available)}." if available else "A cash account cannot sell short; buy it first."
+def _not_approved(ticket: Ticket, needs: Approval, account: AccountView) -> NotApproved:
+    return NotApproved(
+        f"This order needs option level {int(needs.level)}; the account has level {account.options_level}."
+        " Choose a simpler structure, or ask for the level.",
+        field="legs" if ticket.legs else "symbol", rule="the option level covers every structure held",
+        value=f"level {account.options_level}", remedy="Choose a simpler structure, or ask for the level.",
+        level_needed=int(needs.level), level=account.options_level,
+    )  # fmt: skip
+
+
+def _check_equity(found: Effect, account: AccountView) -> None:
+    if account.type is AccountType.CASH or found.after.initial <= found.before.initial:
+        return
+    equity = margin.net_liq(account.cash, _as_holdings(_state(account)), account.marks)
+    borrows = found.debit > account.cash or any(
+        part.qty < 0 for group in found.after.groups for part in group.legs
     )
-    raise InsufficientQuantity(
-        f"{_plain(available)} {ticket.symbol} can be sold; the order is for {_plain(qty)}. {remedy}",
-        field="notional" if ticket.qty is None else "qty",
-        rule="a sell may not exceed the position less what open orders already sell", value=_plain(qty), remedy=remedy,
-        available=_plain(available),
+    if borrows and equity < EQUITY_MIN:
+        raise EquityTooLow(
+            f"Borrowing, short positions and spreads need ${EQUITY_MIN:,} of equity; the account is worth ${equity:,.2f}."
+            " Trade what is paid in full.",
+            field="qty", rule=f"equity of at least {EQUITY_MIN}", value=f"{equity:.2f}", remedy="Trade what is paid in full.",
+        )  # fmt: skip
+
+
+def _denied(
+    ticket: Ticket,
+    instruments: Sequence[Instrument],
+    account: AccountView,
+    quotes: Quotes,
+    found: Effect,
+    qty: Decimal,
+) -> InsufficientBuyingPower:
+    """The denial, with the nearest order that would be accepted."""
+
+    def fits(count: int) -> bool:
+        part = effect(ticket, instruments, account=account, quotes=quotes, qty=Decimal(count))
+        return part.needed <= part.available
+
+    most = _largest(int(qty), fits)
+    unit = "package" if ticket.legs else _unit_name(instruments[0])
+    instead = _instead(ticket, found, account)
+    if instead:
+        remedy = f"Close the whole structure as one order: {instead}."
+    elif most:
+        remedy = f"Reduce to {most} {unit}{'' if most == 1 else 's'}."
+    else:
+        remedy = "Close something first, or choose a structure with less risk."
+    return InsufficientBuyingPower(
+        f"This order needs ${found.needed:,.2f} of buying power; ${max(found.available, ZERO):,.2f} is available. {remedy}",
+        field="qty", rule="the change of the requirement may not exceed the buying power", value=_plain(qty), remedy=remedy,
+        needed=f"{found.needed:.2f}", available=f"{found.available:.2f}", qty_max=str(most),
+        requirement_before=f"{found.before.initial:.2f}", requirement_after=f"{found.after.initial:.2f}",
+        **({"instead": instead} if instead else {}),
+    )  # fmt: skip
+
+
+def _instead(ticket: Ticket, found: Effect, account: AccountView) -> str:
+    """For the sale of an option that covers a short one: the package that closes both, as text."""
+    holding = account.holdings.get(ticket.symbol, NOTHING)
+    if ticket.legs or ticket.side is not Side.SELL or holding.qty <= 0:
+        return ""
+    for group in found.before.groups:
+        symbols = {part.instrument.symbol for part in group.legs}
+        if ticket.symbol in symbols and any(part.qty < 0 for part in group.legs):
+            return ", ".join(
+                f"{'sell' if part.qty > 0 else 'buy'} {_plain(abs(part.qty))} {part.instrument.symbol}"
+                for part in group.legs
+            )
+    return ""
+
+
+def _largest(below: int, fits: Callable[[int], bool]) -> int:
+    """The largest count under `below` that fits; what an order needs grows with its quantity."""
+    low, high = 0, below
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _too_many(
+    ticket: Ticket, symbol: str, available: Decimal, qty: Decimal, *, sells: bool, may_open: bool
+) -> InsufficientQuantity:
+    verb = "sold" if sells else "bought back"
+    if available:
+        remedy = f"Reduce to {_plain(available)}."
+    elif may_open:
+        remedy = "Send a whole number."
+    else:
+        remedy = "A cash account cannot sell short; buy it first."
+    return InsufficientQuantity(
+        f"{_plain(available)} {symbol} can be {verb}; the order is for {_plain(qty)}. {remedy}",
+        field="legs" if ticket.legs else "notional" if ticket.qty is None else "qty",
+        rule="a sell may not exceed the position less what open orders already sell"
+        if sells else "an order closes a position or opens one, not both",
+        value=_plain(qty), remedy=remedy, available=_plain(available),
     )  # fmt: skip
 
 
 def _too_expensive(
-    ticket: Ticket, instrument: Instrument, unit: Decimal, needed: Decimal, available: Decimal
+    ticket: Ticket,
+    instruments: Sequence[Instrument],
+    needed: Decimal,
+    available: Decimal,
+    qty: Decimal,
+    quotes: Quotes,
 ) -> InsufficientBuyingPower:
-    """The denial, with the most that would be accepted."""
+    """The denial of a purchase in full, with the most that would be accepted."""
+    free = max(available, ZERO)
     if ticket.notional is not None:
-        most, name = max(available, Decimal(0)), "dollars"
-        remedy = f"Reduce to ${most:,.2f}." if most else "Cancel a working order or sell something first."
+        most, name = free, "dollars"
+        remedy = f"Reduce to ${most:,.2f}."
     else:
-        step = Decimal("0.000001") if (ticket.qty or Decimal(0)) % 1 else Decimal(1)
-        most = max(Decimal(0), down_to(available / unit, step))
-        name = "share" if instrument.asset_class is AssetClass.EQUITY else "contract"
-        remedy = (
-            f"Reduce to {_plain(most)} {name}{'' if most == 1 else 's'}." if most
-            else "Cancel a working order or sell something first."
-        )  # fmt: skip
+        step = Decimal("0.000001") if qty % 1 else Decimal(1)
+        most = down_to(
+            free / (cost.unit_price(ticket, instruments, quotes) * instruments[0].multiplier), step
+        )
+        name = "package" if ticket.legs else _unit_name(instruments[0])
+        remedy = f"Reduce to {_plain(most)} {name}{'' if most == 1 else 's'}."
+    if not most:
+        remedy = "Cancel a working order or sell something first."
     return InsufficientBuyingPower(
         f"This order needs ${needed:,.2f}; ${available:,.2f} is available. {remedy}",
         field="qty" if ticket.notional is None else "notional",
         rule="the cost, held in full, may not exceed the buying power",
-        value=_plain(ticket.qty if ticket.qty is not None else needed), remedy=remedy, needed=f"{needed:.2f}",
+        value=_plain(qty if ticket.notional is None else needed), remedy=remedy, needed=f"{needed:.2f}",
         available=f"{available:.2f}", qty_max=_plain(most),
     )  # fmt: skip
 
 
-def _plain(value: Decimal | int) -> str:
-    value = Decimal(value)
+def _unit_name(instrument: Instrument) -> str:
+    return "share" if instrument.asset_class is AssetClass.EQUITY else "contract"
+
+
+def _plain(value: Decimal) -> str:
     return f"{value.normalize():f}" if value else "0"

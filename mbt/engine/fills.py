@@ -126,7 +126,7 @@ def decide(
     """
     match order.type:
         case OrderType.MARKET:
-            return _market(order, market, progress)
+            return _market(order, market, progress, arriving=arriving)
         case OrderType.LIMIT:
             return _limit(order, market, progress, arriving=arriving, marketable=Rule.LIMIT_MARKETABLE)
         case OrderType.STOP:
@@ -171,8 +171,10 @@ def is_triggered(order: Order, market: Market, level: int) -> bool:
 # -- one rule family each ---------------------------------------------------------------------------
 
 
-def _market(order: Order, market: Market, progress: Progress) -> tuple[Fill | Rest, Progress]:
-    if order.preference is FillPreference.CONSERVATIVE:
+def _market(
+    order: Order, market: Market, progress: Progress, *, arriving: bool
+) -> tuple[Fill | Rest, Progress]:
+    if order.preference is FillPreference.CONSERVATIVE or not arriving:
         return _fill(order, market, progress, touch(order, market), Rule.MARKET_TOUCH)
     return _fill(order, market, progress, middle(order, market), Rule.MARKET_MID)
 
@@ -189,7 +191,8 @@ def _limit(
     if arriving:
         return _fill(order, market, progress, price, marketable)
     # A resting order is the one that gets hit: it trades at its own price, however far the quote jumped through.
-    return _fill(order, market, progress, limit, Rule.LIMIT_RESTING)
+    # A package that the market has come past trades at its ask instead: each leg stays inside its own NBBO.
+    return _fill(order, market, progress, price if order.legs else limit, Rule.LIMIT_RESTING)
 
 
 def _limit_in_the_spread(

@@ -95,7 +95,7 @@ def _drafts(
         multiplier=instruments[0].multiplier, side=ticket.side, qty=ticket.qty or Decimal(0), notional=ticket.notional,
         order_type=ticket.order_type, time_in_force=ticket.time_in_force, limit_price=ticket.limit_price,
         stop_price=ticket.stop_price, trail_price=ticket.trail_price, trail_percent=ticket.trail_percent,
-        order_class=ticket.order_class, hours=timing.hours_of(ticket),
+        order_class=ticket.order_class, hours=timing.hours_of(ticket, instruments),
         fill_preference=preference if asset_class is AssetClass.OPTION else FillPreference.CONSERVATIVE,
         size_cap=account.size_cap,
         legs=tuple(

@@ -1,15 +1,16 @@
 """Orders meet quotes in time: arrival, resting, expiry. The same code runs live, in replays and in tests."""
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
+from operator import length_hint
 from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
 
-from mbt.engine.book import SymbolBook
+from mbt.engine.book import Guard, SymbolBook
 from mbt.engine.fills import Fill, Market, Why, decide, usable
 from mbt.engine.orders import FRESH, NEVER_NS, Order, OrderStatus, Progress
 from mbt.engine.packages import package_quote
@@ -110,8 +111,7 @@ class Matcher:
         self._expiring: dict[int, list[UUID]] = {}  # by instant
         self._told: dict[UUID, set[Why]] = {}
         self._decisions: list[Decision] = []
-        for quote in (in_force or {}).values():
-            self._book(quote.symbol).last = quote
+        self.skip_to((in_force or {}).values())
 
     def __contains__(self, order_id: UUID) -> bool:
         return order_id in self._orders
@@ -165,7 +165,7 @@ class Matcher:
         return True
 
     def halt(self, underlying: str, *, until_ns: int = NEVER_NS) -> None:
-        """Nothing of that stock, its options included, trades before a quote stamped from `until_ns` on."""
+        """Nothing of that stock, its options included, trades before a quote stamped after `until_ns`."""
         self._halted[underlying] = until_ns
 
     # -- time ----------------------------------------------------------------------------------
@@ -173,21 +173,50 @@ class Matcher:
     def advance(self, quotes: Sequence[Quote], now_ns: int) -> None:
         """Go through `quotes`: in tape order, all that there are after the last call and up to `now_ns`."""
         end: Moment = 2 * now_ns + 1
-        start = 0
-        while (due := self._next_due()) <= end:
-            if start < len(quotes):
-                stop = bisect_left(quotes, (due + 1) // 2, lo=start, key=_ts)
-                self._see(quotes[start:stop])
-                start = stop
-            self.now_ns = max(self.now_ns, due // 2)
-            self._pass(due)
-        self._see(quotes[start:] if start else quotes)
+        seen = 0
+        while True:
+            due = self._next_due()
+            stop = len(quotes) if due > end else bisect_left(quotes, (due + 1) // 2, lo=seen, key=_ts)
+            if seen < stop:
+                seen = self._see(quotes, seen, stop)
+            elif due <= end:
+                self.now_ns = max(self.now_ns, due // 2)
+                self._pass(due)
+            else:
+                break
         self.now_ns = max(self.now_ns, now_ns)
+
+    def skip_to(self, in_force: Iterable[Quote]) -> None:
+        """Take these for the last quotes of their symbols. They and those before them concern no order."""
+        for quote in in_force:
+            self._book(quote.symbol).last = quote
 
     def take(self) -> list[Decision]:
         """The decisions since the last call, in the order in which they fell."""
         taken, self._decisions = self._decisions, []
         return taken
+
+    # -- for who shows it only the quotes that can matter ---------------------------------------
+
+    def guard(self, symbol: str) -> Guard:
+        """Until something else happens, quotes inside of it concern no order."""
+        return self._book(symbol).guard
+
+    def due_ns(self) -> int:
+        """When something other than a quote happens next."""
+        return self._next_due() // 2
+
+    def arriving(self, until_ns: int) -> set[str]:
+        """The symbols whose quotes in force the orders that arrive until then will be judged by."""
+        found: set[str] = set()
+        places = [0]
+        for place in places:  # down the heap, no further than needed
+            if place < len(self._arrivals) and self._arrivals[place][0] <= 2 * until_ns + 1:
+                found.update(_symbols(self._arrivals[place][2]))
+                places += (2 * place + 1, 2 * place + 2)
+        return found
+
+    # -- the calendar of arrivals and expiries --------------------------------------------------
 
     def _next_due(self) -> Moment:
         """When something other than a quote happens next."""
@@ -231,12 +260,13 @@ class Matcher:
 
     # -- quotes --------------------------------------------------------------------------------
 
-    def _see(self, quotes: Sequence[Quote]) -> None:
-        if not quotes:
-            return
+    def _see(self, quotes: Sequence[Quote], start: int, stop: int) -> int:
+        """Go through quotes[start:stop], or to the end of the instant in which a fill lets an exit in, which
+        arrives before later quotes. How far it went."""
         books = self._books
+        ahead = iter(quotes[start:stop] if stop - start < len(quotes) else quotes)
         # The hot path: one look-up, one store, two chained comparisons per quote.
-        for quote in quotes:
+        for quote in ahead:
             try:
                 book = books[quote.symbol]
             except KeyError:
@@ -245,7 +275,13 @@ class Matcher:
             if book.ask_low < quote.ask < book.ask_high and book.bid_low < quote.bid < book.bid_high:
                 continue
             self._touch(book, quote)
-        self.now_ns = max(self.now_ns, quotes[-1].ts)
+            if self._arrivals and self._arrivals[0][0] <= 2 * quote.ts + 1:
+                end = bisect_right(quotes, quote.ts, lo=start, hi=stop, key=_ts)
+                if end < stop:
+                    here = stop - length_hint(ahead)
+                    return self._see(quotes, here, end) if here < end else end
+        self.now_ns = max(self.now_ns, quotes[stop - 1].ts)
+        return stop
 
     def _touch(self, book: SymbolBook, quote: Quote) -> None:
         """A quote that may concern orders of its symbol."""
@@ -396,7 +432,7 @@ class Matcher:
         why = usable(quote, order, session=self._session(order.hours, now_ns), now_ns=now_ns)
         if self._halted and why is not Why.OUTSIDE_SESSION and order.underlying in self._halted:
             until_ns = self._halted[order.underlying]
-            if now_ns < until_ns or (quote is not None and quote.ts < until_ns):
+            if now_ns < until_ns or (quote is not None and quote.ts <= until_ns):
                 return Why.HALTED
         return why
 

@@ -52,28 +52,34 @@ def package_quote(legs: Sequence[Leg], quotes: Sequence[Quote]) -> PackageQuote:
 def allocate(legs: Sequence[Leg], market: PackageQuote, net: int) -> tuple[int, ...]:
     """A price for each leg, inside its NBBO, that add up to `net` or the nearest net better for the trader.
 
-    Each leg starts at its touch and moves towards its other side in proportion to its spread; what the
-    division leaves goes to the legs in turn, 1/10,000 at a time. Only ratios above 1 can make an exact
-    split impossible; the difference is less than the largest ratio, in 1/10,000 dollar.
+    `net` lies between the package's bid and ask. Each leg starts at its touch and moves towards its other
+    side in proportion to its spread; what the division leaves goes to the legs in turn, 1/10,000 at a time.
+    Only ratios above 1 can make an exact split impossible.
     """
-    spreads = [quote.ask - quote.bid for quote in market.legs]
-    whole = sum(leg.ratio * spread for leg, spread in zip(legs, spreads, strict=True))
     wanted = market.ask - net
-    moves = [spread * wanted // whole if whole else 0 for spread in spreads]
-    short = wanted - sum(leg.ratio * move for leg, move in zip(legs, moves, strict=True))
-    while short > 0:
-        fitting = [i for i, leg in enumerate(legs) if moves[i] < spreads[i] and leg.ratio <= short]
-        if not fitting:  # only ratios above 1 are left: the trader gets the difference
-            free = [i for i in range(len(legs)) if moves[i] < spreads[i]]
-            fitting = [min(free, key=lambda i: legs[i].ratio)]
-        for i in fitting:
-            if legs[i].ratio <= short or len(fitting) == 1:
-                moves[i] += 1
-                short -= legs[i].ratio
+    while (moves := _split(legs, market, wanted)) is None:
+        wanted += 1
     return tuple(
         quote.ask - move if leg.side is Side.BUY else quote.bid + move
         for leg, quote, move in zip(legs, market.legs, moves, strict=True)
     )
+
+
+def _split(legs: Sequence[Leg], market: PackageQuote, wanted: int) -> list[int] | None:
+    """How far each leg moves so that the package improves by `wanted`; None when no split of this kind does."""
+    spreads = [quote.ask - quote.bid for quote in market.legs]
+    whole = sum(leg.ratio * spread for leg, spread in zip(legs, spreads, strict=True))
+    moves = [spread * wanted // whole if whole else 0 for spread in spreads]
+    short = wanted - sum(leg.ratio * move for leg, move in zip(legs, moves, strict=True))
+    moved = True
+    while short and moved:
+        moved = False
+        for i, leg in enumerate(legs):
+            if moves[i] < spreads[i] and leg.ratio <= short:
+                moves[i] += 1
+                short -= leg.ratio
+                moved = True
+    return None if short else moves
 
 
 def net_of(legs: Sequence[Leg], prices: Sequence[int]) -> int:

@@ -1,12 +1,13 @@
 """When an order may be sent, when it begins to act, and when it is over. Source: docs/rules/fills.md."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time
 
 from mbt.engine.orders import NEVER_NS, OrderType, TimeInForce
 from mbt.engine.tickets import Ticket
 from raxx.kernel.clock import EXCHANGE_ZONE, SECOND_NS, show_exchange_moment, to_ns
 from raxx.kernel.errors import RaxxError
+from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument
 from raxx.market.sessions import Hours, Session, Sessions
 
@@ -28,9 +29,14 @@ class ContractExpired(RaxxError):
     http_status = 422
 
 
-def hours_of(ticket: Ticket) -> Hours:
-    """The part of the day in which the order acts."""
-    return Hours.EXTENDED if ticket.extended_hours else Hours.REGULAR
+def hours_of(ticket: Ticket, instruments: Sequence[Instrument]) -> Hours:
+    """The part of the day in which the order acts: of a package that of the leg that closes first."""
+    if ticket.extended_hours:
+        return Hours.EXTENDED
+    late = all(
+        i.expiry is not None and listing.class_of(i.underlying).hours is Hours.LATE for i in instruments
+    )
+    return Hours.LATE if late else Hours.REGULAR
 
 
 def check_moment(
@@ -44,8 +50,8 @@ def check_moment(
         _check_opg(session, sessions, now_ns)
     elif ticket.time_in_force is TimeInForce.CLS:
         _check_cls(session, sessions, now_ns)
-    elif not session.is_open(now_ns, hours_of(ticket)):
-        _check_can_wait(ticket, instruments[0], session)
+    elif not sessions.current_or_next(now_ns, hours := hours_of(ticket, instruments)).is_open(now_ns, hours):
+        _check_can_wait(ticket, instruments[0], session, hours)
 
 
 def arrives_ns(ticket: Ticket, *, sessions: Sessions, now_ns: int, latency_ns: int) -> int:
@@ -57,16 +63,16 @@ def arrives_ns(ticket: Ticket, *, sessions: Sessions, now_ns: int, latency_ns: i
 
 def expires_ns(ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int) -> int:
     """When the order is over: DAY at the close of its hours; none outlives its contracts."""
-    hours = hours_of(ticket)
+    hours = hours_of(ticket, instruments)
     end = NEVER_NS
     if ticket.time_in_force is not TimeInForce.GTC:
         end = sessions.current_or_next(now_ns, hours).closes_ns(hours)
-    expiries = [i.expiry for i in instruments if i.expiry is not None]
-    return min([end, *(_last_close(expiry, sessions) for expiry in expiries)])
+    options = [i for i in instruments if i.expiry is not None]
+    return min([end, *(listing.terms_of(option, sessions).last_trade_ns for option in options)])
 
 
 def _check_not_expired(instrument: Instrument, sessions: Sessions, now_ns: int) -> None:
-    if instrument.expiry is not None and now_ns >= _last_close(instrument.expiry, sessions):
+    if instrument.expiry is not None and now_ns >= listing.terms_of(instrument, sessions).last_trade_ns:
         raise ContractExpired(
             f"{instrument.symbol} expired on {instrument.expiry}. Choose a later expiration.",
             field="symbol", rule="the contract must not have expired", value=instrument.symbol,
@@ -99,14 +105,14 @@ def _check_cls(session: Session, sessions: Sessions, now_ns: int) -> None:
         )
 
 
-def _check_can_wait(ticket: Ticket, instrument: Instrument, session: Session) -> None:
+def _check_can_wait(ticket: Ticket, instrument: Instrument, session: Session, hours: Hours) -> None:
     """The market is closed: what must act now or at once is refused."""
     immediate = ticket.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
     option_market = instrument.asset_class is AssetClass.OPTION and ticket.order_type is OrderType.MARKET
     if not immediate and not option_market:
         return
     what = f"{ticket.time_in_force.upper()} orders" if immediate else "Option market orders"
-    opens = show_exchange_moment(session.opens_ns(hours_of(ticket)))[:16]
+    opens = show_exchange_moment(session.opens_ns(hours))[:16]
     remedy = f"Send it after {opens} ET, or send a limit order with day or gtc."
     raise OutsideSession(
         f"{what} are taken only while the market is open. {remedy}",
@@ -125,10 +131,3 @@ def _closed(field: str, value: str, window: str, remedy: str) -> OutsideSession:
 def _before_evening(last: Session | None, now_ns: int) -> bool:
     """Whether the evening after the last session has not come yet."""
     return last is not None and now_ns < to_ns(datetime.combine(last.date, EVENING, EXCHANGE_ZONE))
-
-
-def _last_close(expiry: date, sessions: Sessions) -> int:
-    """The close of the last session on or before the expiry date (older monthlies are dated on a Saturday)."""
-    midnight = datetime.combine(expiry + timedelta(days=1), time(), EXCHANGE_ZONE)
-    session = sessions.last_opened(to_ns(midnight) - 1)
-    return session.close_ns if session else 0

@@ -22,6 +22,7 @@ class AccountRow(msgspec.Struct):
     id: UUID
     cash_balance: Decimal
     cash_held: Decimal
+    shorts: int
     is_cash: bool
 
 
@@ -89,7 +90,7 @@ class Changes:
     activities: list[dict[str, Any]] = field(default_factory=list)
 
 
-_LOCK_ACCOUNTS = "SELECT id, cash_balance, cash_held, account_type = 'cash' FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+_LOCK_ACCOUNTS = "SELECT id, cash_balance, cash_held, shorts, account_type = 'cash' FROM mbt_accounts WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _LOCK_ORDERS = """
 SELECT id, account_id, status, reason, qty, cash_hold, position_holds, filled_qty, filled_avg_price, working_at, closed_at,
        progress, group_id IS NULL OR role = 'take_profit',
@@ -104,8 +105,8 @@ SELECT p.id, p.account_id, p.symbol, p.asset_class, p.multiplier, p.qty, p.qty_h
 """
 
 _UPDATE_ACCOUNTS = """
-UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held
-  FROM json_to_recordset(%s::json) AS t(id uuid, cash_balance numeric, cash_held numeric) WHERE a.id = t.id
+UPDATE mbt_accounts a SET cash_balance = t.cash_balance, cash_held = t.cash_held, shorts = t.shorts
+  FROM json_to_recordset(%s::json) AS t(id uuid, cash_balance numeric, cash_held numeric, shorts int) WHERE a.id = t.id
 """
 # The ids are given once more because PostgreSQL takes a JSON document for 100 rows: without them it reads
 # the whole table to settle a single order, as long as that table is small.
@@ -133,9 +134,9 @@ SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, order_id uuid, fill_se
        nbbo_ask_size int, quote_ns bigint, feed text, rule text, rule_version smallint)
 """
 _INSERT_ACTIVITIES = """
-INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, note, occurred_at)
+INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, cost, realized, order_id, ref_id, note, occurred_at)
 SELECT t.* FROM json_to_recordset(%s::json) AS t(id uuid, account_id uuid, activity_type text, symbol text, side text, qty numeric,
-       price numeric, amount numeric, realized numeric, order_id uuid, ref_id uuid, note text, occurred_at timestamptz)
+       price numeric, amount numeric, cost numeric, realized numeric, order_id uuid, ref_id uuid, note text, occurred_at timestamptz)
 """
 _UPSERT_STATE = """
 INSERT INTO mbt_engine_state (feed, position_ns, updated_at) VALUES (%s, %s, %s)

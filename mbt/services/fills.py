@@ -144,9 +144,11 @@ class _Batch:
             holding = PositionRow.opened(row.account_id, part.symbol, order.asset_class, part.multiplier, at)
             self.rows.positions[key] = holding
         closes = holding.qty * posting.qty < 0
+        was_short = holding.qty < 0
         after = post(Position(holding.qty, holding.cost), posting)
         holding.qty, holding.cost = after.qty, after.cost
         holding.realized += posting.realized
+        account.shorts += (holding.qty < 0) - was_short
         if not holding.qty:
             holding.closed_at, holding.qty_held = at, Decimal(0)
             del self.rows.positions[key]  # the next trade opens a new row
@@ -156,7 +158,7 @@ class _Batch:
         self.changes.fills.append(_fill_row(fill_id, order, part, fill, row.fills, at, self.feed))
         self.changes.activities.append({
             "id": new_id(), "account_id": row.account_id, "activity_type": posting.kind, "symbol": part.symbol,
-            "side": part.side, "qty": part.qty, "price": from_ticks(part.price), "amount": posting.cash,
+            "side": part.side, "qty": part.qty, "price": from_ticks(part.price), "amount": posting.cash, "cost": posting.cost,
             "realized": posting.realized if closes else None, "order_id": row.id, "ref_id": fill_id, "note": posting.note,
             "occurred_at": at,
         })  # fmt: skip

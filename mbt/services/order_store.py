@@ -6,6 +6,7 @@ decided is decided in `mbt.services.orders` and the engine; here rows are only r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from audit.log import Entry
 from audit.log import values as audit_values
 from console import switches
 from mbt.engine.buying_power import AccountType, AccountView, Holding
-from mbt.engine.orders import FillPreference
+from mbt.engine.cost import Trade
+from mbt.engine.orders import FillPreference, Side
 from mbt.events import ORDERS_TOPIC
 from mbt.models import Order
 from raxx.kernel import outbox
@@ -36,10 +38,12 @@ class Locked:
     account: AccountView
     instruments: dict[str, Instrument]
     switches: switches.States
+    has_shorts: bool
 
 
 _LOCK = """
 SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference, a.size_cap, a.latency_ms,
+       a.options_level, a.naked_shorts, a.shorts > 0,
        ARRAY(SELECT i.symbol FROM market_instruments i WHERE i.feed = a.feed AND i.symbol = ANY(%s)), {gate}
   FROM mbt_accounts a
  WHERE a.id = %s FOR UPDATE OF a
@@ -47,6 +51,14 @@ SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference,
 
 # The account's lock covers its positions: whoever changes them holds it.
 _HOLDINGS = "SELECT symbol, qty, qty_held FROM mbt_positions WHERE account_id = %s AND closed_at IS NULL"
+
+# What open orders that sell would trade; exits that share a quantity count once, those that wait not at all.
+_PENDING = """
+SELECT symbol, side, qty - filled_qty, legs FROM mbt_orders
+ WHERE account_id = %s AND closed_at IS NULL AND status <> 'held' AND (side = 'sell' OR legs <> '[]')
+   AND NOT (role = 'stop_loss' AND group_id IS NOT NULL)
+ ORDER BY number
+"""
 
 _INSERT = """
 WITH o AS (
@@ -90,13 +102,20 @@ def lock(account_id: UUID, symbols: Sequence[str]) -> Locked | None:
         raise
     if row is None:
         return None
-    status, kind, balance, held, preference, size_cap, latency_ms, known, active = row
+    status, kind, balance, held, preference, size_cap, latency_ms, level, naked, has_shorts, known, active = (
+        row
+    )
     account = AccountView(
         type=AccountType(kind), cash=balance, cash_held=held, holdings={}, size_cap=size_cap,
         fill_preference=FillPreference(preference), latency_ns=latency_ms * MILLISECOND_NS,
+        options_level=level, naked_shorts=naked,
     )  # fmt: skip
     return Locked(
-        status, account, {symbol: parse_symbol(symbol) for symbol in known}, switches.states_of(active)
+        status,
+        account,
+        {symbol: parse_symbol(symbol) for symbol in known},
+        switches.states_of(active),
+        has_shorts,
     )
 
 
@@ -105,6 +124,22 @@ def holdings(account_id: UUID) -> dict[str, Holding]:
     with connection.cursor() as cursor:
         cursor.execute(_HOLDINGS, [account_id])
         return {symbol: Holding(qty, held) for symbol, qty, held in cursor.fetchall()}
+
+
+def pending(account_id: UUID) -> tuple[tuple[Trade, ...], ...]:
+    """What the open orders of a locked account would sell, in order of acceptance."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PENDING, [account_id])
+        return tuple(_trades(*row) for row in cursor.fetchall())
+
+
+def _trades(symbol: str, side: str, qty: Decimal, legs: str) -> tuple[Trade, ...]:
+    parts = [(leg["symbol"], leg["side"], leg["ratio"]) for leg in msgspec.json.decode(legs)] or [
+        (symbol, side, 1)
+    ]
+    return tuple(
+        Trade(parse_symbol(name), (qty if way == Side.BUY else -qty) * ratio) for name, way, ratio in parts
+    )
 
 
 def insert(order: Order, *, entry: Entry) -> int | None:

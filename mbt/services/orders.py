@@ -13,8 +13,8 @@ from django.db.models import F, Q
 from audit import log
 from console import switches
 from mbt import events, selectors
-from mbt.engine import intake, tickets
-from mbt.engine.buying_power import AccountView
+from mbt.engine import buying_power, intake, margin, tickets
+from mbt.engine.buying_power import AccountType, AccountView
 from mbt.engine.intake import Draft, Role
 from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
 from mbt.engine.tickets import Ticket
@@ -22,11 +22,11 @@ from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
 from mbt.services import order_store
 from raxx.kernel import outbox
-from raxx.kernel.clock import from_ns
+from raxx.kernel.clock import exchange_date, from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
-from raxx.market.contracts import UnknownSymbolForm
+from raxx.market.contracts import UnknownSymbolForm, parse_symbol
 from raxx.market.quotes import Quote
 
 Quotes = Mapping[str, Quote]
@@ -77,7 +77,9 @@ def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, 
             "limit_price": ticket.limit_price, "stop_price": ticket.stop_price,
             "legs": msgspec.to_builtins(ticket.legs),
         }  # fmt: skip
-        _record_denial(denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=_given(terms))
+        _record_denial(
+            denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=_given(terms)
+        )
         raise
     if order is None:
         known = resubmitted(account=account, ticket=ticket)
@@ -296,7 +298,9 @@ def _take(
                 remedy="Check the spelling; options are written like SPY261218C00650000.",
             )
     view = locked.account
-    if ticket.side is Side.SELL or ticket.legs:
+    if view.type is AccountType.MARGIN or locked.has_shorts:
+        view = _whole(view, account, quotes, now_ns)
+    elif ticket.side is Side.SELL or ticket.legs:
         view = msgspec.structs.replace(view, holdings=order_store.holdings(account.id))
     if place is not None:
         view = place.open_in(view)
@@ -314,6 +318,16 @@ def _take(
         if not _insert(member, actor):
             raise _name_taken(member.client_order_id)
     return main
+
+
+def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) -> AccountView:
+    """The locked account with what it holds, what its orders would sell, and the marks."""
+    holdings = order_store.holdings(account.id)
+    instruments = [parse_symbol(symbol) for symbol in [*holdings, *quotes]]
+    return msgspec.structs.replace(
+        view, holdings=holdings, pending=order_store.pending(account.id), marks=selectors.marks(quotes),
+        rules=margin.rules_on(exchange_date(now_ns)), classes=buying_power.classes_of(instruments),
+    )  # fmt: skip
 
 
 def _row(

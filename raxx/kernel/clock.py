@@ -2,7 +2,7 @@
 an integer of nanoseconds since 1970-01-01 UTC (`_ns`). Only the shell asks what time it is."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
@@ -29,6 +29,11 @@ def to_ns(instant: datetime) -> int:
 def from_ns(ns: int) -> datetime:
     """Truncates to the microsecond, which is what PostgreSQL keeps."""
     return _EPOCH + timedelta(microseconds=ns // 1_000)
+
+
+def exchange_date(ns: int) -> date:
+    """The day in New York."""
+    return from_ns(ns).astimezone(EXCHANGE_ZONE).date()
 
 
 def show_exchange_time(ns: int) -> str:

@@ -1,4 +1,6 @@
-"""Random but repeatable orders on a recorded tape, aimed at the places where fills go wrong.
+"""Random but repeatable orders, aimed at the places where fills go wrong.
+
+Market and limit orders on single symbols; sample_vocabulary.py has all the others.
 
 The orders belong to an account with ample cash and an ample long position in every symbol on the
 tape: nothing here limits what is bought or sold. Submit times are whole microseconds, which is
@@ -107,7 +109,7 @@ def _order(rng: random.Random, symbol: str, rows: Sequence[Row], day: Day, *, ou
 
 def _submit_ns(rng: random.Random, day: Day, *, outside_hours: bool) -> int:
     """Anywhere; on a stamp; on or just after an odd quote; at the open; in the last second; outside hours."""
-    open_ns, close_ns = day.session
+    open_ns, close_ns = day.session.window("regular")
     weights = (40, 25, 15, 5, 5, 10, 17 if outside_hours else 0)
     match rng.choices(
         ("any", "stamp", "odd", "after odd", "open", "last second", "outside"), weights=weights

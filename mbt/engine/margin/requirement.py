@@ -1,0 +1,77 @@
+"""What an account must have for the positions it holds, and why. Source: docs/rules/margin.md."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from mbt.engine.margin import pairing, universal
+from mbt.engine.margin.book import Book, Holding, books
+from mbt.engine.margin.groups import Group, of_choice
+from mbt.engine.margin.pairing import Goal
+from mbt.engine.margin.rules import MarginRules, Model, OptionClass
+from mbt.engine.margin.uses import uses
+from raxx.kernel.money import up_to_cents
+
+NO_CLASSES: Mapping[str, OptionClass] = {}
+
+
+class Requirement(msgspec.Struct, frozen=True, kw_only=True):
+    """Dollars, each the sum of its groups, rounded up to the cent once.
+
+    `groups` is the grouping with the least maintenance; their maintenance adds up to `maintenance`.
+    `initial_groups` is the one with the least initial requirement, nearly always the same; their initial amounts add
+    up to `initial`. `is_least` is False when a book was too large to search to the end.
+    """
+
+    initial: Decimal
+    maintenance: Decimal
+    groups: tuple[Group, ...]
+    initial_groups: tuple[Group, ...]
+    is_least: bool
+
+
+class _Found(NamedTuple):
+    groups: tuple[Group, ...]
+    initial_groups: tuple[Group, ...]
+    is_least: bool
+
+
+def requirement(
+    holdings: Iterable[Holding],
+    *,
+    marks: Mapping[str, int],
+    rules: MarginRules,
+    classes: Mapping[str, OptionClass] = NO_CLASSES,
+) -> Requirement:
+    """The least that the rules allow for these holdings, underlying by underlying.
+
+    `marks` in 1/10,000 dollar, by symbol, and of each underlying by its ticker. `classes` by option root, for roots
+    that are not their underlying's ticker. Raises NoMark.
+    """
+    found = [_of_book(book, rules) for book in books(holdings, marks=marks, classes=classes)]
+    groups = tuple(group for each in found for group in each.groups)
+    initial_groups = tuple(group for each in found for group in each.initial_groups)
+    return Requirement(
+        initial=up_to_cents(sum((group.initial for group in initial_groups), Decimal(0))),
+        maintenance=up_to_cents(sum((group.maintenance for group in groups), Decimal(0))),
+        groups=groups,
+        initial_groups=initial_groups,
+        is_least=all(each.is_least for each in found),
+    )
+
+
+def _of_book(book: Book, rules: MarginRules) -> _Found:
+    if rules.model is Model.UNIVERSAL_SPREAD:
+        groups = universal.groups(book, rules)
+        return _Found(groups, groups, is_least=True)
+    candidates = uses(book, rules)
+    choice = pairing.choose(book, candidates, Goal.MAINTENANCE)
+    groups = of_choice(book, rules, candidates, choice.counts)
+    # Options require the same at the trade and afterwards: only stock can make another grouping better for one of them.
+    cheaper = pairing.improve(book, candidates, Goal.INITIAL, choice) if book.lots else None
+    if cheaper is None:
+        return _Found(groups, groups, choice.is_least)
+    initial_groups = of_choice(book, rules, candidates, cheaper.counts)
+    return _Found(groups, initial_groups, choice.is_least and cheaper.is_least)

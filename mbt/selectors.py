@@ -14,10 +14,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet, Sum
 
+from mbt.engine.buying_power import AccountType, AccountView, Standing, classes_of, standing
+from mbt.engine.buying_power import Holding as Reserved
 from mbt.engine.explain import Explanation, FillFacts, LegFacts, OrderFacts, QuoteFacts, explain
 from mbt.engine.fills import Market
 from mbt.engine.intake import Role
-from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
+from mbt.engine.ledger import ActivityLine, EventLine, FillLine, Ledger, OrderLine, PositionLine
+from mbt.engine.margin import MarginRules, NoMark, UncoveredShort, rules_on
 from mbt.engine.orders import (
     FRESH,
     NEVER_NS,
@@ -32,6 +35,7 @@ from mbt.engine.orders import (
 )
 from mbt.engine.orders import Order as EngineOrder
 from mbt.engine.packages import net_of, package_quote
+from mbt.engine.strategies import recognise
 from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Account, Activity, EngineState, Fill, Order, Position
 from raxx.kernel import clock, valkey
@@ -102,6 +106,23 @@ def marks(quotes: Mapping[str, Quote]) -> dict[str, int]:
         for symbol, quote in quotes.items()
         if quote.bid or quote.ask
     }
+
+
+def held_symbols(account: AccountRef) -> list[str]:
+    """Everything that an account holds."""
+    return [position.symbol for position in _open_positions(account.id)]
+
+
+def structure_of(ticket: Ticket) -> str | None:
+    """What a package is called: `SPY 18 Dec 2026 635/640 put credit spread`. None for a single instrument."""
+    if not ticket.legs:
+        return None
+    qty = ticket.qty or Decimal(1)
+    legs = [
+        (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
+        for leg in ticket.legs
+    ]
+    return recognise(legs, underlying=_ticker(ticket.legs[0].symbol)).label
 
 
 def _symbols_of(account_id: UUID) -> set[str]:
@@ -286,6 +307,14 @@ class AccountSummary:
         return _sum(holding.market_value for holding in self.holdings)
 
     @property
+    def long_market_value(self) -> Decimal | None:
+        return _sum(holding.market_value for holding in self.holdings if holding.position.qty > 0)
+
+    @property
+    def short_market_value(self) -> Decimal | None:
+        return _sum(holding.market_value for holding in self.holdings if holding.position.qty < 0)
+
+    @property
     def unrealized(self) -> Decimal | None:
         return _sum(holding.unrealized for holding in self.holdings)
 
@@ -293,6 +322,42 @@ class AccountSummary:
     def equity(self) -> Decimal | None:
         value = self.market_value
         return None if value is None else self.account.cash_balance + value
+
+
+@dataclass(frozen=True, slots=True)
+class MarginSummary:
+    """`standing` is None where something held has no price now."""
+
+    account: Account
+    standing: Standing | None
+    marked_at: datetime | None
+
+
+def margin_summary(account: AccountRef) -> MarginSummary:
+    """What the account must have for what it holds, and what is left over."""
+    with _snapshot():
+        row = Account.objects.get(pk=account.id)
+        positions = _open_positions(account.id)
+    symbols = {position.symbol for position in positions}
+    board = _view(account.feed, sorted(symbols | {_ticker(symbol) for symbol in symbols}))
+    holdings = {position.symbol: Reserved(position.qty, position.qty_held) for position in positions}
+    quotes = board.quotes if board else {}
+    view = AccountView(
+        type=AccountType(row.account_type), cash=row.cash_balance, cash_held=row.cash_held, holdings=holdings,
+        marks=marks(quotes), rules=margin_rules(board.now_ns if board else clock.now_ns()),
+        classes=classes_of(parse_symbol(symbol) for symbol in symbols), options_level=row.options_level,
+        naked_shorts=row.naked_shorts,
+    )  # fmt: skip
+    try:
+        found = standing(view)
+    except (NoMark, UncoveredShort):
+        found = None
+    return MarginSummary(row, found, from_ns(board.now_ns) if board else None)
+
+
+def margin_rules(now_ns: int) -> MarginRules:
+    """The rules in force on the day of an instant."""
+    return rules_on(clock.exchange_date(now_ns))
 
 
 def account_summary(account: AccountRef) -> AccountSummary:
@@ -402,6 +467,7 @@ def ledger(account_id: UUID) -> Ledger:
     account = Account.objects.get(pk=account_id)
     rows = list(Order.objects.filter(account_id=account_id))
     names = {row.pk: row.client_order_id for row in rows}
+    history = list(Activity.objects.filter(account_id=account_id).order_by("occurred_at", "line", "id"))
     held: dict[str, PositionLine] = {}
     for position in Position.objects.filter(account_id=account_id):
         sofar = held.get(position.symbol, PositionLine(position.symbol, Decimal(0), Decimal(0), Decimal(0)))
@@ -431,9 +497,17 @@ def ledger(account_id: UUID) -> Ledger:
             ActivityLine(
                 row.activity_type, row.symbol, row.amount, to_ns(row.occurred_at), names[row.order_id] if row.order_id else ""
             )
-            for row in Activity.objects.filter(account_id=account_id)
+            for row in history
         ],
         positions=list(held.values()),
+        events=[
+            EventLine(
+                row.activity_type, row.symbol, row.side, row.qty, row.price, row.amount, row.cost, row.realized,
+                to_ns(row.occurred_at), row.line, row.note,
+            )
+            for row in history
+            if row.activity_type not in (Activity.Type.FILL, Activity.Type.ADJUSTMENT)
+        ],
     )  # fmt: skip
 
 

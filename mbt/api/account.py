@@ -9,9 +9,11 @@ from rest_framework.response import Response
 from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
+from mbt.services import closing
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply
 from raxx.kernel.api.pagination import newest_first
+from raxx.market.contracts import parse_symbol
 
 
 class AccountApi(PaperApi):
@@ -21,8 +23,22 @@ class AccountApi(PaperApi):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """What depends on quotes is null while there are none; `meta.marked_at` says how old they are."""
-        summary = selectors.account_summary(self.account(request))
-        return reply(shapes.account(summary), marked_at=summary.marked_at)
+        account = self.account(request)
+        summary = selectors.account_summary(account)
+        margin = selectors.margin_summary(account) if account.is_margin or summary.account.shorts else None
+        return reply(shapes.account(summary, margin), marked_at=summary.marked_at)
+
+
+class MarginApi(PaperApi):
+    @extend_schema(
+        operation_id="account_margin", summary="What the account must have, group by group, and what is left",
+        responses=schema.responses(schema.envelope(shapes.MarginShape, marked=True)),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        """Each group names the positions that are charged together and the formula with its numbers; the amounts of
+        the groups add up to the requirement."""
+        summary = selectors.margin_summary(self.account(request))
+        return reply(shapes.margin(summary), marked_at=summary.marked_at)
 
 
 class PositionsApi(PaperApi):
@@ -35,6 +51,23 @@ class PositionsApi(PaperApi):
         holdings, marked_at = selectors.holdings(self.account(request))
         return reply([shapes.position(holding) for holding in holdings], marked_at=marked_at)
 
+    @extend_schema(
+        operation_id="positions_close_all", summary="Close everything, each structure as one order",
+        parameters=schema.query(forms.CLOSE_ALL),
+        responses=schema.responses(schema.envelope(shapes.ClosedShape, many=True), failures=(403, 422)),
+    )  # fmt: skip
+    def delete(self, request: Request) -> Response:
+        """Market orders: the options of a structure as one package, then the stock. Each is judged on its own; one
+        that is denied is listed with its error and does not stop the others."""
+        wanted = self.query(request, forms.CLOSE_ALL)
+        account = self.account(request)
+        market = selectors.order_market(account, selectors.held_symbols(account))
+        found = closing.close_all(
+            account=account, cancel_orders=wanted.get("cancel_orders") == forms.YesNo.TRUE, now_ns=market.now_ns,
+            quotes=market.quotes, actor=self.actor(request),
+        )  # fmt: skip
+        return reply([shapes.closed(each) for each in found])
+
 
 class PositionApi(PaperApi):
     @extend_schema(
@@ -45,6 +78,24 @@ class PositionApi(PaperApi):
         """By ticker or OSI option symbol."""
         holding, marked_at = selectors.holding(self.account(request), symbol)
         return reply(shapes.position(holding), marked_at=marked_at)
+
+    @extend_schema(
+        operation_id="positions_close", summary="Close one position at the market, whole or in part",
+        parameters=schema.query(forms.CLOSE_ONE),
+        responses=schema.responses(schema.envelope(shapes.OrderShape), failures=(403, 422)),
+    )  # fmt: skip
+    def delete(self, request: Request, symbol: str) -> Response:
+        """Answers with the order. A long option that covers a short one is not sold alone: the denial names the
+        package that closes both."""
+        wanted = self.query(request, forms.CLOSE_ONE)
+        account = self.account(request)
+        symbol = parse_symbol(symbol).symbol
+        market = selectors.order_market(account, [symbol])
+        order = closing.close_position(
+            account=account, symbol=symbol, qty=wanted.get("qty"), now_ns=market.now_ns, quotes=market.quotes,
+            actor=self.actor(request),
+        )  # fmt: skip
+        return reply(shapes.order(order))
 
 
 class ActivitiesApi(PaperApi):

@@ -1,5 +1,6 @@
 """What the native API takes."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,6 +15,13 @@ from raxx.kernel.api.fields import Choice, Flag, Form, Instant, Items, Nested, N
 from raxx.kernel.api.pagination import PAGE_FIELDS
 from raxx.kernel.ids import new_id
 from raxx.market.contracts import parse_symbol
+
+
+class YesNo(StrEnum):
+    """A query string has no true and false of its own."""
+
+    TRUE = "true"
+    FALSE = "false"
 
 
 class Openness(StrEnum):
@@ -137,6 +145,8 @@ REPLACEMENT = Form(
         "client_order_id": _CLIENT_ORDER_ID,
     }
 )
+CLOSE_ONE = Form({"qty": dataclasses.replace(_QTY, doc="How much of it; all of it when absent")})
+CLOSE_ALL = Form({"cancel_orders": Choice(doc="true: cancel every open order first", options=YesNo)})
 TICKET_EXAMPLES = [
     schema.example("Buy with a limit", symbol="SPY", side="buy", qty="10", order_type="limit", limit_price="512.40", time_in_force="day", client_order_id="my-bot-0001"),
     schema.example("Buy at the market", symbol="SPY", side="buy", qty="0.5", order_type="market", time_in_force="day"),

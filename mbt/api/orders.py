@@ -65,6 +65,22 @@ class OrdersApi(PaperApi):
         return reply([shapes.order(row) for row in rows], next_page_token=following)
 
 
+class OrderPreviewApi(PaperApi):
+    @extend_schema(
+        operation_id="orders_preview", summary="What an order would need, before it is sent",
+        request=schema.request(forms.TICKET, forms.PACKAGE), examples=forms.TICKET_EXAMPLES + forms.PACKAGE_EXAMPLES,
+        responses=schema.responses(schema.envelope(shapes.PreviewShape), failures=(400, 403, 411, 413, 415, 422)),
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        """Judges the order as a submission would, beside everything that is open, and stores nothing. A denial is
+        part of the answer; so are the requirement before and after, group by group."""
+        ticket = forms.ticket(request.data)
+        account = self.account(request)
+        market = selectors.order_market(account, ticket.symbols)
+        found = orders.preview(account=account, ticket=ticket, now_ns=market.now_ns, quotes=market.quotes)
+        return reply(shapes.preview(found, selectors.structure_of(ticket)))
+
+
 class OrderApi(PaperApi):
     @extend_schema(
         operation_id="orders_get",

@@ -7,9 +7,13 @@ from uuid import UUID
 
 import msgspec
 
+from mbt.engine.margin import Requirement
 from mbt.engine.orders import OrderStatus
 from mbt.models import Activity, Order
-from mbt.selectors import AccountSummary, Holding
+from mbt.selectors import AccountSummary, Holding, MarginSummary
+from mbt.services.closing import Closed
+from mbt.services.orders import Preview
+from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks
 from raxx.market.sessions import Hours
 
@@ -71,13 +75,78 @@ class AccountShape(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     cash: str
     cash_held: str
-    buying_power: str
+    buying_power: str | None
     equity: str | None
     long_market_value: str | None
+    short_market_value: str | None
+    initial_margin: str | None
+    maintenance_margin: str | None
+    options_level: int
     unrealized_pl: str | None
     realized_pl: str
     simulated: bool
     created_at: Instant
+
+
+class GroupShape(msgspec.Struct, frozen=True, kw_only=True):
+    """Positions that are charged together, and by which formula."""
+
+    name: str
+    label: str
+    underlying: str
+    legs: dict[str, str]
+    formula: str
+    initial: str
+    maintenance: str
+
+
+class RequirementShape(msgspec.Struct, frozen=True, kw_only=True):
+    """The least that the rules allow for a book. Its groups are the proof: they add up to it."""
+
+    initial: str
+    maintenance: str
+    groups: list[GroupShape]
+
+
+class MarginShape(msgspec.Struct, frozen=True, kw_only=True):
+    """null where something held has no price now."""
+
+    account_type: str
+    options_level: int
+    naked_shorts: bool
+    cash: str
+    cash_held: str
+    equity: str | None
+    buying_power: str | None
+    requirement: RequirementShape | None
+
+
+class DenialShape(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    message: str
+    details: dict[str, str]
+
+
+class ClosedShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`what` is a symbol or the name of a structure; either there is an order, or the error says why not."""
+
+    what: str
+    order: OrderShape | None
+    error: DenialShape | None
+
+
+class PreviewShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`needed` is what the order takes of the buying power, `debit` what it pays (negative: a credit)."""
+
+    accepted: bool
+    denial: DenialShape | None
+    cash_hold: str | None
+    structure: str | None
+    available: str | None
+    needed: str | None
+    debit: str | None
+    before: RequirementShape | None
+    after: RequirementShape | None
 
 
 class PositionShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,14 +201,67 @@ def order(row: Order) -> OrderShape:
     )  # fmt: skip
 
 
-def account(summary: AccountSummary) -> AccountShape:
+def account(summary: AccountSummary, margin: MarginSummary | None) -> AccountShape:
+    """`margin` for accounts whose buying power is more than cash that no order holds."""
     row = summary.account
+    standing = margin.standing if margin else None
+    required = standing.requirement if standing else None
+    free = row.cash_balance - row.cash_held if margin is None else standing.available if standing else None
     return AccountShape(
         id=row.pk, account_type=row.account_type, status=row.status, feed=row.feed, currency="USD",
         cash=f"{row.cash_balance:.2f}", cash_held=f"{row.cash_held:.2f}",
-        buying_power=f"{row.cash_balance - row.cash_held:.2f}", equity=money(summary.equity),
-        long_market_value=money(summary.market_value), unrealized_pl=money(summary.unrealized),
+        buying_power=money(free), equity=money(summary.equity),
+        long_market_value=money(summary.long_market_value), short_market_value=money(summary.short_market_value),
+        initial_margin=money(required.initial) if required else None if margin else "0.00",
+        maintenance_margin=money(required.maintenance) if required else None if margin else "0.00",
+        options_level=row.options_level, unrealized_pl=money(summary.unrealized),
         realized_pl=f"{summary.realized:.2f}", simulated=True, created_at=row.created_at,
+    )  # fmt: skip
+
+
+def margin(summary: MarginSummary) -> MarginShape:
+    row, found = summary.account, summary.standing
+    return MarginShape(
+        account_type=row.account_type, options_level=row.options_level, naked_shorts=row.naked_shorts,
+        cash=f"{row.cash_balance:.2f}", cash_held=f"{row.cash_held:.2f}", equity=money(found.equity) if found else None,
+        buying_power=money(found.available) if found else None,
+        requirement=requirement(found.requirement) if found else None,
+    )  # fmt: skip
+
+
+def requirement(found: Requirement) -> RequirementShape:
+    return RequirementShape(
+        initial=f"{found.initial:.2f}", maintenance=f"{found.maintenance:.2f}",
+        groups=[
+            GroupShape(
+                name=group.name, label=group.label, underlying=group.underlying,
+                legs={part.instrument.symbol: plain(part.qty) for part in group.legs}, formula=group.formula,
+                initial=f"{group.initial:.2f}", maintenance=f"{group.maintenance:.2f}",
+            )
+            for group in found.groups
+        ],
+    )  # fmt: skip
+
+
+def denial(problem: RaxxError) -> DenialShape:
+    return DenialShape(code=problem.code, message=problem.message, details=problem.details)
+
+
+def closed(found: Closed) -> ClosedShape:
+    return ClosedShape(
+        what=found.what, order=order(found.order) if found.order else None,
+        error=denial(found.denial) if found.denial else None,
+    )  # fmt: skip
+
+
+def preview(found: Preview, structure: str | None) -> PreviewShape:
+    effect = found.effect
+    return PreviewShape(
+        accepted=found.denial is None, denial=denial(found.denial) if found.denial else None,
+        cash_hold=f"{found.drafts[0].cash_hold:.2f}" if found.drafts else None, structure=structure,
+        available=money(effect.available) if effect else None, needed=money(effect.needed) if effect else None,
+        debit=money(effect.debit) if effect else None, before=requirement(effect.before) if effect else None,
+        after=requirement(effect.after) if effect else None,
     )  # fmt: skip
 
 

@@ -4,9 +4,11 @@ from mbt.api import account, orders
 
 urlpatterns = [
     path("account", account.AccountApi.as_view()),
+    path("account/margin", account.MarginApi.as_view()),
     path("positions", account.PositionsApi.as_view()),
     path("positions/<str:symbol>", account.PositionApi.as_view()),
     path("orders", orders.OrdersApi.as_view()),
+    path("orders/preview", orders.OrderPreviewApi.as_view()),
     path("orders/<uuid:order_id>", orders.OrderApi.as_view()),
     path("orders/<uuid:order_id>/explain", orders.OrderExplanationApi.as_view()),
     path("activities", account.ActivitiesApi.as_view()),

@@ -18,6 +18,7 @@ from raxx.kernel.money import from_ticks, to_cents
 from raxx.market.quotes import Quote
 
 ZERO = Decimal(0)
+SHARE = 1  # the multiplier of stock
 
 
 class Kind(StrEnum):
@@ -125,14 +126,14 @@ def book_fill(
     """Book all parts of a fill, or none: a posting for each.
 
     `spendable`: dollars that this order may spend, its own hold included, other orders' holds not. A cash
-    account pays in full and delivers what it has; a margin account carries what it was allowed to send.
+    account pays in full and delivers shares that it has; its short options were judged when they were taken. A margin account carries what it was allowed to send.
     """
     postings = []
     for part in parts:
         before = positions.get(part.symbol, Position())
         amount = to_cents(part.qty * from_ticks(part.price) * part.multiplier)
         buys = part.side is Side.BUY
-        if cash_account and not buys and part.qty > before.qty:
+        if cash_account and not buys and part.multiplier == SHARE and part.qty > before.qty:
             return Unbookable.INSUFFICIENT_QUANTITY
         qty, cash = (part.qty, -amount) if buys else (-part.qty, amount)
         postings.append(trade(before, symbol=part.symbol, qty=qty, cash=cash, price=part.price))

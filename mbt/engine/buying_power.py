@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from mbt.engine import cost, margin
-from mbt.engine.cost import Quotes, Trade
+from mbt.engine.cost import NoPrice, Quotes, Trade
 from mbt.engine.margin import Approval, Level, MarginRules, OptionClass, Requirement
 from mbt.engine.orders import FillPreference, Side
 from mbt.engine.tickets import Ticket
@@ -98,6 +98,18 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return self.after.maintenance < self.before.maintenance and self.needed <= 0
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account has and must have now. Dollars.
+
+    `equity` is what its requirement is held against, `available` what a new order may take of it: what is left
+    over the initial requirement and the holds of open orders.
+    """
+
+    equity: Decimal
+    available: Decimal
+    requirement: Requirement
+
+
 class InsufficientBuyingPower(RaxxError):
     code = "INSUFFICIENT_BUYING_POWER"
     http_status = 403
@@ -145,7 +157,7 @@ def holds(
     closing = _closing(traded, account)
     _check_one_way(ticket, traded, closing, account)
     opens = any(abs(trade.qty) > closing.get(trade.instrument.symbol, ZERO) for trade in traded)
-    if not opens and not _has_shorts(account):
+    if not opens and not _has_shorts(account) and not account.pending:
         return Holds(ZERO, closing, qty)  # delivers what nothing else needs
     if _is_plain_purchase(traded, closing) and account.type is AccountType.CASH:
         _check_may_buy_options(ticket, instruments, account)
@@ -155,8 +167,8 @@ def holds(
             raise _too_expensive(ticket, instruments, needed, available, qty, quotes)
         return Holds(needed, {}, qty)
     found = effect(ticket, instruments, account=account, quotes=quotes, qty=qty)
+    _check_approval(ticket, found, account)
     if opens:
-        _check_approval(ticket, found, account)
         _check_equity(found, account)
     if found.needed > found.available and not found.only_reduces:
         raise _denied(ticket, instruments, account, quotes, found, qty)
@@ -177,6 +189,25 @@ def classes_of(instruments: Iterable[Instrument]) -> dict[str, OptionClass]:
     return found
 
 
+def standing(account: AccountView) -> Standing:
+    """The account as it stands. Raises NoMark."""
+    now = _state(account)
+    if account.type is AccountType.CASH:
+        required = _cash_requirement(now)
+        return Standing(
+            equity=account.cash,
+            available=account.cash - account.cash_held - required.maintenance,
+            requirement=required,
+        )
+    required = _margin_requirement(account)(now)
+    equity = margin.margin_equity(account.cash, _as_holdings(now), account.marks)
+    return Standing(
+        equity=equity,
+        available=margin.excess(equity, required.initial) - account.cash_held,
+        requirement=required,
+    )
+
+
 def free_cash(account: AccountView) -> Decimal:
     """Of a cash account: what no open order holds and no short put has set aside."""
     aside = _cash_requirement(_state(account)).maintenance if _has_shorts(account) else ZERO
@@ -188,7 +219,12 @@ def effect(
 ) -> Effect:
     """What `qty` of the order would do to the account's buying power. Raises NoPrice, NoMark or UncoveredShort."""
     traded = cost.trades(ticket, instruments, qty)
-    price = cost.unit_price(ticket, instruments, quotes)
+    try:
+        price = cost.unit_price(ticket, instruments, quotes)
+    except NoPrice:
+        if any(trade.qty > 0 for trade in traded):
+            raise
+        price = ZERO  # a sale without a bid is taken to bring nothing
     debit = _debit(ticket, instruments, traded, price, qty)
     required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
     now = _state(account)
@@ -327,11 +363,16 @@ def _check_approval(ticket: Ticket, found: Effect, account: AccountView) -> None
     if needs.level > max(account.options_level, had.level):
         raise _not_approved(ticket, needs, account)
     if needs.naked_shorts and not account.naked_shorts and not had.naked_shorts:
+        instead = _instead(ticket, found, account)
+        remedy = (
+            f"Close the whole structure as one order: {instead}."
+            if instead
+            else "Send a spread: one order with a long option that covers it."
+        )
         raise NotApproved(
-            "This order would leave a short option that nothing covers, and this account is not approved for that."
-            " Send it as a spread, with a long option that covers it.",
+            f"This order would leave a short option that nothing covers, and this account is not approved for that. {remedy}",
             field="legs" if ticket.legs else "symbol", rule="short options are covered unless naked shorts are approved",
-            value=", ".join(ticket.symbols), remedy="Send a spread: one order with a long option of the same kind.",
+            value=", ".join(ticket.symbols), remedy=remedy, **({"instead": instead} if instead else {}),
         )  # fmt: skip
 
 

@@ -22,9 +22,24 @@ class AccountExists(RaxxError):
     http_status = 409
 
 
+# The option level that an account of a type begins with: long options, or spreads.
+_LEVELS = {Account.Type.CASH: 2, Account.Type.MARGIN: 3}
+
+
 @transaction.atomic
-def open_account(*, user_id: UUID, cash: Decimal, feed: str, now: datetime, actor: str) -> Account:
-    """Open the user's account with `cash` dollars, on the tape of `feed`. Raises InvalidInput, AccountExists."""
+def open_account(
+    *,
+    user_id: UUID,
+    cash: Decimal,
+    feed: str,
+    now: datetime,
+    actor: str,
+    account_type: str = Account.Type.CASH,
+) -> Account:
+    """Open the user's account with `cash` dollars, on the tape of `feed`. Its type stays what it is.
+
+    Raises InvalidInput, AccountExists.
+    """
     if not CASH_MIN <= cash <= CASH_MAX or cash % CENT:
         raise InvalidInput(
             field="cash",
@@ -34,7 +49,15 @@ def open_account(*, user_id: UUID, cash: Decimal, feed: str, now: datetime, acto
         )
     if Account.objects.filter(user_id=user_id).exists():
         raise AccountExists("You have a paper account already.", remedy="Use the one you have.")
-    account = Account.objects.create(user_id=user_id, cash_balance=cash, feed=feed, created_at=now)
+    kind = Account.Type(account_type)
+    account = Account.objects.create(
+        user_id=user_id,
+        cash_balance=cash,
+        feed=feed,
+        created_at=now,
+        account_type=kind,
+        options_level=_LEVELS[kind],
+    )
     Activity.objects.create(
         account=account,
         activity_type=Activity.Type.ADJUSTMENT,

@@ -49,15 +49,17 @@ SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference,
  WHERE a.id = %s FOR UPDATE OF a
 """
 
-# The account's lock covers its positions: whoever changes them holds it.
-_HOLDINGS = "SELECT symbol, qty, qty_held FROM mbt_positions WHERE account_id = %s AND closed_at IS NULL"
-
-# What open orders that sell would trade; exits that share a quantity count once, those that wait not at all.
-_PENDING = """
-SELECT symbol, side, qty - filled_qty, legs FROM mbt_orders
- WHERE account_id = %s AND closed_at IS NULL AND status <> 'held' AND (side = 'sell' OR legs <> '[]')
+# The account's lock covers its positions and orders: whoever changes them holds it. Of the open orders only what
+# they would sell counts; exits that share a quantity count once, those that wait for their entry not at all.
+_BOOK = """
+SELECT 0::bigint AS place, symbol, qty, qty_held, '' AS side, '[]'::jsonb AS legs
+  FROM mbt_positions WHERE account_id = %(id)s AND closed_at IS NULL
+ UNION ALL
+SELECT number, symbol, qty - filled_qty, 0, side, legs
+  FROM mbt_orders
+ WHERE account_id = %(id)s AND closed_at IS NULL AND status <> 'held' AND (side = 'sell' OR legs <> '[]')
    AND NOT (role = 'stop_loss' AND group_id IS NOT NULL)
- ORDER BY number
+ ORDER BY place
 """
 
 _INSERT = """
@@ -119,18 +121,18 @@ def lock(account_id: UUID, symbols: Sequence[str]) -> Locked | None:
     )
 
 
-def holdings(account_id: UUID) -> dict[str, Holding]:
-    """The open positions of a locked account, by symbol."""
+def with_book(account: AccountView, account_id: UUID) -> AccountView:
+    """A locked account with its open positions, and what its open orders would sell, in order of acceptance."""
     with connection.cursor() as cursor:
-        cursor.execute(_HOLDINGS, [account_id])
-        return {symbol: Holding(qty, held) for symbol, qty, held in cursor.fetchall()}
-
-
-def pending(account_id: UUID) -> tuple[tuple[Trade, ...], ...]:
-    """What the open orders of a locked account would sell, in order of acceptance."""
-    with connection.cursor() as cursor:
-        cursor.execute(_PENDING, [account_id])
-        return tuple(_trades(*row) for row in cursor.fetchall())
+        cursor.execute(_BOOK, {"id": account_id})
+        rows = cursor.fetchall()
+    return msgspec.structs.replace(
+        account,
+        holdings={symbol: Holding(qty, held) for place, symbol, qty, held, _, _ in rows if not place},
+        pending=tuple(
+            _trades(symbol, side, qty, legs) for place, symbol, qty, _, side, legs in rows if place
+        ),
+    )
 
 
 def _trades(symbol: str, side: str, qty: Decimal, legs: str) -> tuple[Trade, ...]:

@@ -13,8 +13,8 @@ from django.db.models import F, Q
 from audit import log
 from console import switches
 from mbt import events, selectors
-from mbt.engine import buying_power, intake, margin, tickets
-from mbt.engine.buying_power import AccountType, AccountView
+from mbt.engine import buying_power, cost, intake, tickets
+from mbt.engine.buying_power import AccountType, AccountView, Effect
 from mbt.engine.intake import Draft, Role
 from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
 from mbt.engine.tickets import Ticket
@@ -22,11 +22,11 @@ from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
 from mbt.services import order_store
 from raxx.kernel import outbox
-from raxx.kernel.clock import exchange_date, from_ns
+from raxx.kernel.clock import from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
-from raxx.market.contracts import UnknownSymbolForm, parse_symbol
+from raxx.market.contracts import Instrument, UnknownSymbolForm, parse_symbol
 from raxx.market.quotes import Quote
 
 Quotes = Mapping[str, Quote]
@@ -102,6 +102,44 @@ def resubmitted(*, account: AccountRef, ticket: Ticket) -> Order | None:
             order_id=known.pk,
         )
     return known
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would become of an order: `drafts` it makes, or the `denial`; and its effect, where it can be told."""
+
+    drafts: tuple[Draft, ...]
+    denial: RaxxError | None
+    effect: Effect | None
+
+
+@transaction.atomic
+def preview(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes) -> Preview:
+    """Judge a ticket as `submit` would, beside everything that is open, and store nothing. Works under every
+    kill switch. Raises InvalidInput for what is no order."""
+    locked = _lock(account, ticket, gated=False)
+    view, instruments = _basis(locked, account, ticket, quotes, now_ns)
+    drafts: tuple[Draft, ...] = ()
+    denial: RaxxError | None = None
+    try:
+        drafts = intake.accept(
+            ticket,
+            instruments,
+            account=view,
+            quotes=quotes,
+            sessions=calendar.of_feed(account.feed),
+            now_ns=now_ns,
+        )
+    except InvalidInput:
+        raise
+    except RaxxError as refused:
+        denial = refused
+    try:
+        qty = cost.quantity(ticket, quotes)
+        found = buying_power.effect(ticket, instruments, account=view, quotes=quotes, qty=qty)
+    except RaxxError:
+        found = None
+    return Preview(drafts, denial, found)
 
 
 @transaction.atomic
@@ -285,29 +323,18 @@ def _take(
     place: _Place | None = None,
 ) -> Order | None:
     """Check, hold and insert: the main order. None: the client_order_id is taken."""
-    locked = order_store.lock(account.id, ticket.symbols)
-    if locked is None or locked.status != Account.Status.ACTIVE:
-        raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
-    switches.require_open(locked.switches)
-    for symbol in ticket.symbols:
-        if symbol not in locked.instruments:
-            raise UnknownSymbolForm(
-                field="legs" if ticket.legs else "symbol",
-                rule="must be an instrument that this account's feed quotes",
-                value=symbol,
-                remedy="Check the spelling; options are written like SPY261218C00650000.",
-            )
-    view = locked.account
-    if view.type is AccountType.MARGIN or locked.has_shorts:
-        view = _whole(view, account, quotes, now_ns)
-    elif ticket.side is Side.SELL or ticket.legs:
-        view = msgspec.structs.replace(view, holdings=order_store.holdings(account.id))
+    locked = _lock(account, ticket, gated=True)
+    view, instruments = _basis(locked, account, ticket, quotes, now_ns)
     if place is not None:
         view = place.open_in(view)
     drafts = intake.accept(
-        ticket, [locked.instruments[symbol] for symbol in ticket.symbols], account=view, quotes=quotes,
-        sessions=calendar.of_feed(account.feed), now_ns=now_ns,
-    )  # fmt: skip
+        ticket,
+        instruments,
+        account=view,
+        quotes=quotes,
+        sessions=calendar.of_feed(account.feed),
+        now_ns=now_ns,
+    )
     if place is not None:
         drafts = (place.taken_by(drafts[0]),)
     main = _row(drafts[0], account=account, now_ns=now_ns, ticket=ticket, replaces=replaces)
@@ -320,13 +347,43 @@ def _take(
     return main
 
 
+def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> order_store.Locked:
+    """Lock the account; `gated`: only while no kill switch is on. Raises AccountNotActive, TradingDisabled,
+    UnknownSymbolForm."""
+    locked = order_store.lock(account.id, ticket.symbols)
+    if locked is None or locked.status != Account.Status.ACTIVE:
+        raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
+    if gated:
+        switches.require_open(locked.switches)
+    for symbol in ticket.symbols:
+        if symbol not in locked.instruments:
+            raise UnknownSymbolForm(
+                field="legs" if ticket.legs else "symbol",
+                rule="must be an instrument that this account's feed quotes",
+                value=symbol,
+                remedy="Check the spelling; options are written like SPY261218C00650000.",
+            )
+    return locked
+
+
+def _basis(
+    locked: order_store.Locked, account: AccountRef, ticket: Ticket, quotes: Quotes, now_ns: int
+) -> tuple[AccountView, list[Instrument]]:
+    """The locked account as far as this order needs it, and the order's instruments."""
+    view = locked.account
+    if view.type is AccountType.MARGIN or locked.has_shorts:
+        view = _whole(view, account, quotes, now_ns)
+    elif ticket.side is Side.SELL or ticket.legs:
+        view = order_store.with_book(view, account.id)
+    return view, [locked.instruments[symbol] for symbol in ticket.symbols]
+
+
 def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) -> AccountView:
     """The locked account with what it holds, what its orders would sell, and the marks."""
-    holdings = order_store.holdings(account.id)
-    instruments = [parse_symbol(symbol) for symbol in [*holdings, *quotes]]
+    view = order_store.with_book(view, account.id)
+    instruments = [parse_symbol(symbol) for symbol in [*view.holdings, *quotes]]
     return msgspec.structs.replace(
-        view, holdings=holdings, pending=order_store.pending(account.id), marks=selectors.marks(quotes),
-        rules=margin.rules_on(exchange_date(now_ns)), classes=buying_power.classes_of(instruments),
+        view, marks=selectors.marks(quotes), rules=selectors.margin_rules(now_ns), classes=buying_power.classes_of(instruments),
     )  # fmt: skip
 
 

@@ -35,7 +35,18 @@ from raxx.market.feeds.base import Batch
 from raxx.market.quotes import Quote
 
 # SPY and its kin at prices that are easy to reckon with; one option class each in cents and in nickels.
-SYMBOLS = ("SPY", "AAPL", "PENNY", "SPY261218C00100000", "SPY261120P00100000", "ABCD261218C00050000")
+SYMBOLS = (
+    "SPY",
+    "AAPL",
+    "PENNY",
+    "SPY261218P00090000",
+    "SPY261218P00095000",
+    "SPY261218C00105000",
+    "SPY261218C00110000",
+    "SPY261218C00100000",
+    "SPY261120P00100000",
+    "ABCD261218C00050000",
+)
 
 
 class HandFeed:
@@ -127,15 +138,25 @@ class Trader:
 
     @classmethod
     def opened(
-        cls, *, feed: str, cash: str = "100000.00", scopes: Iterable[str] = tuple(Scope.values)
+        cls,
+        *,
+        feed: str,
+        cash: str = "100000.00",
+        scopes: Iterable[str] = tuple(Scope.values),
+        account_type: str = "cash",
     ) -> "Trader":
         """A new user with a new account on `feed`."""
         now = clock.now()
         user = register(email=f"{new_id().hex}@example.com", now=now)
         account = open_account(
-            user_id=user.pk, cash=Decimal(cash), feed=feed, now=now, actor=pseudonym.OPERATOR_SHELL
+            user_id=user.pk,
+            cash=Decimal(cash),
+            feed=feed,
+            now=now,
+            actor=pseudonym.OPERATOR_SHELL,
+            account_type=account_type,
         )
-        return cls(user.pk, AccountRef(account.pk, feed), *new_key(user.pk, scopes))
+        return cls(user.pk, AccountRef(account.pk, feed, account_type == "margin"), *new_key(user.pk, scopes))
 
     def with_scopes(self, *scopes: str) -> "Trader":
         """The same person with another key."""

@@ -3,16 +3,14 @@
 All costs are ≥ 0, so starting with everything at zero no change of a variable can make the solution cheaper; the
 dual simplex keeps that true while it repairs the constraints one by one. Its cost is therefore a lower bound at
 every step, and a branch ends as soon as it reaches the best solution known. A solution that is not whole is cut off
-(Gomory's cut: every variable and every slack is a whole number here), and after a few cuts the problem is split in
-two. Every row of the table is kept as integers over one common denominator of its own: no rounding, no tolerance.
+(Gomory's cut: every variable and every slack is a whole number here); if the next one is not whole either, the
+problem is split in two. Every row of the table is kept as integers over one common denominator of its own: no rounding, no tolerance.
 """
 
 from collections.abc import Mapping, Sequence
 from math import gcd
 from typing import NamedTuple
 
-_CUTS_MAX = 4  # for each branch: a few save most of the branching, many make large numbers
-_CUT_BITS_MAX = 32  # and none from a row whose denominator is longer than this already
 _BLAND_AFTER = 200  # pivots; from then on by smallest index, which cannot go round in circles
 
 
@@ -34,8 +32,8 @@ class Solution(NamedTuple):
 def minimise(costs: Sequence[int], rows: Sequence[Row], *, below: int, pivots_max: int) -> Solution:
     """The cheapest solution in whole numbers ≥ 0 that costs less than `below`.
 
-    `costs` are ≥ 0. No new branch is begun after `pivots_max` steps. Of several variables that are not whole the
-    last is made whole first, so those that decide most belong at the end. Deterministic.
+    `costs` are ≥ 0. No new branch is begun after `pivots_max` steps. The first variable that is not whole
+    is split, so those that decide most belong at the beginning. Deterministic.
     """
     best, best_values, pivots = below, None, 0
     waiting = [_Table.start(costs, rows)]
@@ -88,33 +86,38 @@ class _Table:
         return tuple(found)
 
     def tighten(self, below: int) -> bool:
-        """Repair, and cut off what is not whole. False when nothing that costs less than `below` is left."""
-        is_alive = self.repair(below)
-        for _ in range(_CUTS_MAX):
-            fraction = self.first_fraction() if is_alive else None
-            if fraction is None or self.denominators[fraction].bit_length() > _CUT_BITS_MAX:
-                break
-            self._cut(fraction)
-            is_alive = self.repair(below)
-        return is_alive
+        """Repair, and cut off what is not whole, once. False when nothing that costs less than `below` is left."""
+        if not self.repair(below):
+            return False
+        broken = self._fractions()
+        if not broken:
+            return True
+        self._cut(min(broken, key=lambda k: (self.denominators[k], self.basic[k])))
+        return self.repair(below)
 
     def first_fraction(self) -> int | None:
-        """The row of the last of the problem's variables that is not whole: the order of variables is the caller's."""
-        broken = [
-            (variable, k)
+        """The row of the first of the problem's variables that is not whole."""
+        return min(self._fractions(), key=self.basic.__getitem__, default=None)
+
+    def _fractions(self) -> list[int]:
+        return [
+            k
             for k, variable in enumerate(self.basic)
             if variable < self.count and self.rows[k][0] % self.denominators[k]
         ]
-        return max(broken)[1] if broken else None
 
     def branches(self, k: int) -> "list[_Table]":
-        """The table with the variable of row `k` at most the whole number before, and at least the one after."""
+        """The table with the variable of row `k` at most the whole number before, and at least the one after.
+
+        The nearer one comes last: it is looked at first.
+        """
         row, denominator = self.rows[k], self.denominators[k]
         below = row[0] // denominator
         at_least = [row[0] - (below + 1) * denominator, *row[1:]]
         at_most = [below * denominator - row[0], *(-value for value in row[1:])]
         tables = []
-        for extra in (at_most, at_least):
+        is_nearer_above = 2 * (row[0] % denominator) >= denominator
+        for extra in (at_most, at_least) if is_nearer_above else (at_least, at_most):
             table = _Table(
                 self.rows.copy(), self.denominators.copy(), self.basic.copy(), self.others.copy(), self.count
             )

@@ -19,7 +19,7 @@ from mbt.engine.margin.uses import Use, spreads
 from raxx.market.contracts import Right
 
 SEARCHED_LEGS_MAX = 16  # beyond it the greedy choice is taken as it is
-SEARCHED_PIVOTS_MAX = 4_000
+SEARCHED_PIVOTS_MAX = 3_000
 
 
 class Goal(Enum):
@@ -42,7 +42,7 @@ class Choice(NamedTuple):
 def choose(book: Book, candidates: Sequence[Use], goal: Goal) -> Choice:
     """The counts that make the goal least.
 
-    A book of up to 16 legs is searched to the end, or for 4,000 steps of arithmetic.
+    A book of up to 16 legs is searched to the end, or for 3,000 steps of arithmetic.
     """
     program = _Program(book, candidates, goal)
     greedy = program.greedy()

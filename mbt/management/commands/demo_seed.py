@@ -47,7 +47,10 @@ def _user() -> tuple[User, bool]:
     if user is None:
         user = register(email=EMAIL, tier=Tier.PRO, now=now, actor=pseudonym.OPERATOR_SHELL)
     if not Account.objects.filter(user=user).exists():
-        open_account(user_id=user.pk, cash=CASH, feed="simulated", now=now, actor=pseudonym.OPERATOR_SHELL)
+        open_account(
+            user_id=user.pk, cash=CASH, feed="simulated", now=now, actor=pseudonym.OPERATOR_SHELL,
+            account_type=Account.Type.MARGIN,  # so that a newcomer can trade spreads
+        )  # fmt: skip
     return user, created
 
 

@@ -270,7 +270,9 @@ def test_every_number_of_every_answer_is_a_string(trader: Trader, market: Market
     for path in ("/account", "/positions", "/orders", "/activities"):
         body = trader.get(path).content.decode()
         numbers = re.findall(r"[:\[,](-?[0-9.]+)[,}\]]", body)
-        assert set(numbers) <= {"1"}, path  # the multiplier of an equity, which counts and is no amount
+        assert set(numbers) <= {"1", "2"}, (
+            path
+        )  # an equity's multiplier and the option level count, and are no amounts
 
 
 def test_the_feed_of_these_tests_quotes_what_they_use() -> None:

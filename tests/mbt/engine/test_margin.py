@@ -232,12 +232,12 @@ def test_the_effect_of_an_order() -> None:
 
 
 def test_groups_say_what_they_are_and_why() -> None:
-    found = of("640", "-4 630P@2", "+4 625P", "-4 650C@2", "+4 653C", "+1 700C", "+250 stock")
+    found = of("640", "-4 630P@2", "+4 625P", "-4 650C@2", "+4 653C", "+1 700C", "+50 stock")
     assert [(group.label, group.formula, group.maintenance) for group in found.groups] == [
         (
-            "XYZ long stock ×250",
-            "initial 50% × 640.00 × 250 = 80,000.00; maintenance 25% × 640.00 × 250 = 40,000.00",
-            D(40_000),
+            "XYZ long stock ×50",
+            "initial 50% × 640.00 × 50 = 16,000.00; maintenance 25% × 640.00 × 50 = 8,000.00",
+            D(8_000),
         ),
         (
             "XYZ 18 Dec 2026 625/630/650/653 short iron condor ×4",

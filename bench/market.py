@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from sys import intern
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -14,6 +16,8 @@ from mbt.engine.orders import Order, OrderType, Side, TimeInForce
 from raxx.market.contracts import AssetClass
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session, Sessions
+
+Value = TypeVar("Value")
 
 SYMBOLS = 500
 BATCH = 100  # quotes in a frame
@@ -96,11 +100,13 @@ def wire_frames(found: Sequence[Quote]) -> list[bytes]:
 class OrderMaker:
     """Resting limit orders on both sides, a share of `distance` (0.1 to 1.9 times it) off the market.
 
-    Each has objects of its own where one that came from the database has: nothing is shared to look small.
+    Each has objects of its own where one that came from the database has, and shares what `selectors.to_engine` shares:
+    nothing more, to look small.
     """
 
     distance: float
     made: int = 0
+    shared: dict[object, Any] = field(default_factory=dict)
 
     def book(self, count: int) -> list[Order]:
         tickers = names()
@@ -119,11 +125,16 @@ class OrderMaker:
         away = self.distance * (0.1 + 1.8 * (dice >> 1) / 2**31)
         limit = middle * (1 - away) if side is Side.BUY else middle * (1 + away)
         return Order(
-            id=UUID(int=number), number=number, account_id=UUID(int=number % ACCOUNTS), symbol=str(symbol.encode(), "ascii"),
+            id=UUID(int=number), number=number, account_id=self._one(UUID(int=number % ACCOUNTS)), symbol=intern(symbol),
             asset_class=AssetClass.EQUITY, multiplier=1, side=side, type=OrderType.LIMIT, tif=TimeInForce.DAY,
-            qty=Decimal(f"{100 + number % 400}.000000000"), limit=max(1, int(limit) // CENT) * CENT,
-            accepted_ns=OPEN_NS - 1_000_000_000 + number, expires_ns=int(f"{CLOSE_NS}"),
+            qty=self._one(Decimal(f"{100 + number % 400}.000000000")), limit=max(1, int(limit) // CENT) * CENT,
+            accepted_ns=OPEN_NS - 1_000_000_000 + number, expires_ns=self._one(int(f"{CLOSE_NS}")),
+            underlying=intern(symbol),
         )  # fmt: skip
+
+    def _one(self, value: Value) -> Value:
+        found: Value = self.shared.setdefault(value, value)
+        return found
 
 
 def _start(which: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
-from mbt.engine.fills import Fill
+from mbt.engine.fills import Fill, Why
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
 from mbt.engine.matching import (
     Activated,
@@ -91,6 +91,18 @@ class _Account:
         self.held -= over.hold
         self.orders.append(_order_line(over, status, at_ns, reason))
 
+    def cancel(self, matcher: Matcher, command: Cancel) -> None:
+        """End an order, and those that end with it."""
+        others = matcher.canceled_with(command.order_id)
+        for order_id in [*others, command.order_id]:
+            reason = ""
+            if order_id != command.order_id:
+                is_exit = self.open[order_id].order.entry_id == command.order_id
+                reason = Why.PARENT_ENDED if is_exit else Why.GROUP_CANCELED
+            matcher.remove(order_id)
+            self.close(order_id, OrderStatus.CANCELED, command.at_ns, reason)
+        self.settle(matcher.take())
+
     def close_book(self) -> None:
         """Write down what is still open."""
         for order_id, working in list(self.open.items()):
@@ -108,8 +120,9 @@ class _Account:
                     self.close(order.id, status, at_ns, why or "")
                 case Rested():
                     working.status = OrderStatus.NEW
-                case Activated(order=order):
-                    working.status, working.order = OrderStatus.ACCEPTED, order
+                case Activated():
+                    if working.status is OrderStatus.HELD:
+                        working.status = OrderStatus.ACCEPTED
                 case Resized(order=order):
                     working.order = order
                 case Refused() | Advanced():
@@ -172,8 +185,9 @@ class QuotesThatMatter:
     The decisions are those that showing every quote would give. For one matcher, from the tape's beginning on.
     """
 
-    def __init__(self, index: TapeIndex) -> None:
-        self._index = index
+    def __init__(self, index: TapeIndex, *, worth_a_search: int = 32) -> None:
+        """A search costs about as much as showing `worth_a_search` rows."""
+        self._index, self._worth = index, worth_a_search
         self._tape = index.tape
         self._next = 0  # the first row that is still ahead; rows with equal stamps are never parted
         self._lookouts: dict[str, Lookout] = {}
@@ -199,8 +213,8 @@ class QuotesThatMatter:
     def _show(self, matcher: Matcher, row: int, before: int) -> None:
         """The quote of that row, and all others of its instant."""
         # Where nearly every quote matters, a search for each would cost more than showing some for nothing.
-        near = row - self._next < _WORTH_A_SEARCH
-        self._stride = min(max(2 * self._stride, _WORTH_A_SEARCH), _LONGEST_STRIDE) if near else 0
+        near = row - self._next < self._worth
+        self._stride = min(max(2 * self._stride, self._worth), _LONGEST_STRIDE) if near else 0
         last_ns = int(self._tape.ts[min(row + self._stride, before - 1)])
         self._next = self._rows_until(last_ns)
         quotes = self._tape.rows(row, self._next)
@@ -219,9 +233,8 @@ class QuotesThatMatter:
     def _in_force(self, symbols: Iterable[str], before: int) -> Iterator[Quote]:
         for symbol in symbols:
             rows = self._index.rows(symbol)
-            row = rows.before(before) if rows is not None else None
-            if row is not None:
-                yield self._index.quote(row)
+            if rows is not None and (place := rows.places_before(before)):
+                yield self._index.quote(rows.row(place - 1))
 
     def _look(self, matcher: Matcher, symbols: Iterable[str]) -> None:
         """Find where these can trip their guards next."""
@@ -246,7 +259,7 @@ class QuotesThatMatter:
         return int(self._tape.ts.searchsorted(at_ns, "right"))
 
 
-_WORTH_A_SEARCH, _LONGEST_STRIDE = 32, 4_096  # rows
+_LONGEST_STRIDE = 4_096  # rows
 
 
 def replay(
@@ -273,8 +286,8 @@ def replay(
         if isinstance(command, Submit):
             account.submit(command)
             matcher.accept(command.order, held=command.held)
-        elif matcher.remove(command.order_id):
-            account.close(command.order_id, OrderStatus.CANCELED, command.at_ns, "")
+        elif command.order_id in matcher:
+            account.cancel(matcher, command)
     stream.advance(matcher, end_ns)
     account.settle(matcher.take())
     account.close_book()

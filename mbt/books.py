@@ -59,7 +59,8 @@ _CHECKS = (
     SELECT account_id, 'the cost of ' || symbol || ' is not what its history left', sum(cost), sum(paid)
       FROM (SELECT account_id, symbol, cost, 0 AS paid FROM mbt_positions
             UNION ALL
-            SELECT account_id, symbol, 0, coalesce(cost, coalesce(realized, 0) - amount) FROM mbt_activities WHERE side <> '') t
+            SELECT account_id, symbol, 0, coalesce(cost, coalesce(realized, 0) - amount) FROM mbt_activities
+             WHERE side <> '' OR cost IS NOT NULL) t
      GROUP BY account_id, symbol HAVING sum(cost) <> sum(paid)
     """,
     """

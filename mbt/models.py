@@ -41,6 +41,8 @@ class Account(models.Model):
     fill_preference = models.CharField(max_length=12, default="conservative")
     size_cap = models.BooleanField(default=False)
     latency_ms = models.PositiveIntegerField(default=0)
+    # The name of what it pays beside the price of a fill: mbt.services.events.FEE_SCHEDULES.
+    fee_schedule = models.CharField(max_length=24, default="regulatory", db_default="regulatory")
     # How many positions are short: an order of an account without any need not read its positions.
     shorts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
@@ -55,7 +57,7 @@ class Account(models.Model):
                     cash_balance__gt=-MONEY_MAX,
                     cash_balance__lt=MONEY_MAX,
                 )
-                & (Q(account_type="margin") | Q(cash_held__lte=F("cash_balance"))),
+                & (Q(account_type="margin") | Q(cash_held=0) | Q(cash_held__lte=F("cash_balance"))),
                 name="account_never_promises_more_cash_than_it_has",
             ),
         ]
@@ -273,7 +275,8 @@ class Activity(models.Model):
     cost = models.DecimalField(max_digits=18, decimal_places=2, null=True)  # change of the position's cost
     realized = models.DecimalField(max_digits=18, decimal_places=2, null=True)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, null=True, related_name="activities")
-    ref_id = models.UUIDField()  # what caused it: the fill, for a fill
+    ref_id = models.UUIDField()  # what caused it: the fill, or the event, of which it is line `line`
+    line = models.PositiveSmallIntegerField(default=0, db_default=0)
     note = models.CharField(max_length=300, default="")
     occurred_at = models.DateTimeField()
 
@@ -281,7 +284,7 @@ class Activity(models.Model):
         db_table = "mbt_activities"
         indexes = [models.Index(fields=["account", "-id"], name="mbt_activities_by_account")]
         constraints = [
-            models.UniqueConstraint(fields=["activity_type", "ref_id"], name="activity_recorded_once"),
+            models.UniqueConstraint(fields=["ref_id", "line"], name="activity_recorded_once"),
             models.CheckConstraint(
                 condition=Q(amount__gt=-MONEY_MAX, amount__lt=MONEY_MAX), name="activity_amount_sane"
             ),
@@ -291,11 +294,40 @@ class Activity(models.Model):
         return f"{self.activity_type} {self.amount}"
 
 
+class SettlementPrice(models.Model):
+    """The one price of an underlying at an instant, by which its options are settled. Never changed."""
+
+    class Source(models.TextChoices):
+        OFFICIAL = "official"  # the closing or opening price, as its market published it
+        MIDDLE = "middle"  # of the last NBBO on this feed
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    feed = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=21)
+    at = models.DateTimeField()  # the close or the open that it is the price of
+    price = models.DecimalField(max_digits=12, decimal_places=4)
+    source = models.CharField(max_length=8, choices=Source.choices)
+
+    class Meta:
+        db_table = "mbt_settlement_prices"
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "symbol", "at"], name="settlement_price_once"),
+            models.CheckConstraint(
+                condition=Q(price__gt=0, price__lt=10**8), name="settlement_price_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.price} at {self.at}"
+
+
 class EngineState(models.Model):
-    """How far the engine of one feed has come: every quote up to `position_ns` is matched and settled."""
+    """How far the engine of one feed has come: every quote up to `position_ns` is matched and settled, and what a
+    day brings by itself (expirations, fees) is carried out up to `events_ns`, which is 0 before the first."""
 
     feed = models.CharField(max_length=64, primary_key=True)
     position_ns = models.BigIntegerField()
+    events_ns = models.BigIntegerField(default=0, db_default=0)
     updated_at = models.DateTimeField()
 
     class Meta:

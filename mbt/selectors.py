@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -184,19 +184,35 @@ def ticket_of(order: Order, exits: Sequence[Order] = ()) -> Ticket:
 
 
 def to_engine(order: Order) -> EngineOrder:
-    """The engine's value of a row."""
+    """The engine's value of a row. What many working orders have in common they share: a third of their memory."""
     return EngineOrder(
-        id=order.pk, number=order.number, account_id=order.account_id, symbol=intern(order.symbol),
+        id=order.pk, number=order.number, account_id=_one(order.account_id), symbol=intern(order.symbol),
         asset_class=AssetClass(order.asset_class), multiplier=order.multiplier, side=Side(order.side),
-        type=OrderType(order.order_type), tif=TimeInForce(order.time_in_force), qty=order.qty,
+        type=OrderType(order.order_type), tif=TimeInForce(order.time_in_force), qty=_decimal(str(order.qty)),
         limit=_ticks(order.limit_price),
-        accepted_ns=to_ns(order.accepted_at), expires_ns=to_ns(order.expires_at) if order.expires_at else NEVER_NS,
+        accepted_ns=to_ns(order.accepted_at),
+        expires_ns=_one(to_ns(order.expires_at)) if order.expires_at else NEVER_NS,
         arrives_ns=order.arrives_ns, stop=_ticks(order.stop_price), trail=_ticks(order.trail_price),
         trail_percent=order.trail_percent, preference=FillPreference(order.fill_preference), hours=Hours(order.hours),
         legs=tuple(Leg(leg["symbol"], Side(leg["side"]), leg["ratio"], leg["multiplier"]) for leg in order.legs),
-        underlying=_ticker(order.legs[0]["symbol"] if order.legs else order.symbol),
+        underlying=intern(_ticker(order.legs[0]["symbol"] if order.legs else order.symbol)),
         size_cap=order.size_cap, notional=order.notional, entry_id=order.entry_id, group_id=order.group_id,
     )  # fmt: skip
+
+
+_Shared = TypeVar("_Shared", UUID, int)
+
+
+@lru_cache(maxsize=20_000, typed=True)
+def _one(value: _Shared) -> _Shared:
+    """The first of equal values."""
+    return value
+
+
+@lru_cache(maxsize=20_000)
+def _decimal(text: str) -> Decimal:
+    """By its text: equal numbers may have different decimals."""
+    return Decimal(text)
 
 
 def progress_of(order: Order) -> Progress:

@@ -15,7 +15,18 @@ import msgspec
 
 from mbt.engine.account import ZERO, Position, Posting, post
 from mbt.engine.corporate import CashDividend, adjusts_options
-from mbt.engine.expiry import EMPTY, Book, Fate, Means, Outcome, Prices, deliver, in_the_money, shortfall
+from mbt.engine.expiry import (
+    EMPTY,
+    Book,
+    Fate,
+    Means,
+    Outcome,
+    Prices,
+    deliver,
+    in_the_money,
+    require_prices,
+    shortfall,
+)
 from raxx.kernel.clock import EXCHANGE_ZONE, from_ns
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks, to_cents
@@ -140,7 +151,7 @@ def exercise(
     symbol: str, qty: Decimal, *, book: Book, terms: Mapping[str, OptionTerms], prices: Prices, means: Means,
     now_ns: int,
 ) -> Early:  # fmt: skip
-    """Exercise `qty` long contracts now, because their holder asks for it. Raises CannotExercise.
+    """Exercise `qty` long contracts now, because their holder asks for it. Raises CannotExercise, NoSettlementPrice.
 
     `prices`: of the underlyings, in 1/10,000 dollar. `means`: with nothing but these contracts gone.
     """
@@ -160,6 +171,7 @@ def exercise(
             f"It is exercised by itself on {_day(contract.expires_ns)} if it is in the money; or sell it."
         )
         raise _cannot(symbol, "a European option is exercised at expiration only", qty, remedy)
+    require_prices([contract], prices)
     missing = shortfall({symbol: qty}, book=book, terms=terms, prices=prices, means=means)
     if missing:
         most = _most(symbol, qty, book, terms, prices, means)

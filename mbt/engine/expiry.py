@@ -150,7 +150,7 @@ def expire(
         for symbol in sorted(book)
         if book[symbol].qty and symbol in terms and terms[symbol].expires_ns <= at_ns
     ]
-    _require_prices(expiring, prices)
+    require_prices(expiring, prices)
     wanted: dict[str, _Line] = {}
     for contract in expiring:
         qty = book[contract.symbol].qty
@@ -432,7 +432,8 @@ def _split(amount: Decimal, shares: Sequence[tuple[str, Decimal]], prices: Price
     return [*parts, left]
 
 
-def _require_prices(expiring: Iterable[OptionTerms], prices: Prices) -> None:
+def require_prices(expiring: Iterable[OptionTerms], prices: Prices) -> None:
+    """Raises NoSettlementPrice when a price is missing that decides about one of these."""
     for terms in expiring:
         needed = (
             [symbol for symbol, _ in terms.deliverable.shares] if terms.is_physical else [terms.underlying]
@@ -559,7 +560,7 @@ def risk_close(
     if not due:
         return ()
     day = next(iter(due.values())).last_session.date
-    _require_prices(due.values(), marks)
+    require_prices(due.values(), marks)
     scenarios = _scenarios(due, marks, risk_rules(day, rules).pin)
     danger = _Danger(book, due, scenarios, means, instructions.do_not_exercise)
     opened = [

@@ -1,6 +1,6 @@
 """The record of an account as plain lines, and one digest over them.
 
-Two accounts with equal digests have had the same orders, fills and activities, at the same instants and
+Two accounts with equal digests have had the same orders, fills, events and activities, at the same instants and
 prices, and hold the same. The lines name no database id, so a replay on another machine gives the same.
 """
 
@@ -46,13 +46,29 @@ class FillLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class ActivityLine(msgspec.Struct, frozen=True, gc=False):
-    """One change of cash, in dollars."""
+    """One change of cash, in dollars, whatever caused it."""
 
     type: str
     symbol: str
     amount: Decimal
     occurred_ns: int
     client_order_id: str
+
+
+class EventLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of an event that was no fill: what it changed, in units of the position and in dollars."""
+
+    type: str
+    symbol: str
+    side: str
+    qty: Decimal | None
+    price: Decimal | None
+    amount: Decimal
+    cost: Decimal | None
+    realized: Decimal | None
+    occurred_ns: int
+    line: int
+    note: str
 
 
 class PositionLine(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +88,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     fills: list[FillLine]
     activities: list[ActivityLine]
     positions: list[PositionLine]
+    events: list[EventLine] = []
 
 
 def digest(ledger: Ledger) -> str:
@@ -82,6 +99,7 @@ def digest(ledger: Ledger) -> str:
         ("fill", ledger.fills),
         ("activity", ledger.activities),
         ("position", ledger.positions),
+        ("event", ledger.events),
     )
     for name, lines in groups:
         for text in sorted(

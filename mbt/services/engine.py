@@ -7,8 +7,9 @@ settled instant. `run` is the live loop; a driver of recorded or simulated time 
 
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -20,7 +21,8 @@ from mbt import selectors
 from mbt.engine.matching import Decision, Matcher
 from mbt.engine.orders import OrderStatus
 from mbt.models import EngineState
-from mbt.services import fills
+from mbt.services import day_end, fills
+from mbt.services.day_end import Calendar, Moment
 from mbt.services.engine_bell import Bell
 from raxx.kernel import clock
 from raxx.kernel.errors import RaxxError
@@ -52,9 +54,14 @@ class EngineAlreadyRunning(RaxxError):
 class Engine:
     """Use `start`, then either `run` (live) or `advance` (driven); `stop` ends a `run` from a signal handler."""
 
-    def __init__(self, feed: Feed, board: Board | None = None) -> None:
+    def __init__(
+        self, feed: Feed, board: Board | None = None, *, known: Calendar = day_end.NOTHING_KNOWN
+    ) -> None:
+        """`known`: what is known of dividends and interest on this feed."""
         self.feed = feed
         self._board = board
+        self._known = known
+        self._moment = day_end.UNKNOWN  # the next at which something is due
         self._matcher = Matcher(feed.sessions, now_ns=0)
         self._unpublished: dict[str, Quote] = {}
         self._published_ns = 0
@@ -79,6 +86,8 @@ class Engine:
         )
         self._unpublished = dict(in_force)
         taken = self.take_in()
+        if state is not None:
+            self._wait_after(state.events_ns or state.position_ns, state.position_ns)
         log.info("engine started", feed=self.feed.name, orders=taken, resumed=state is not None)
 
     # -- one step at a time ------------------------------------------------------------------------
@@ -100,6 +109,12 @@ class Engine:
         for order_id in ids:
             self._matcher.remove(order_id)
 
+    def _read_anew(self, ids: Collection[UUID]) -> None:
+        """Orders that the matcher worked on fills which the record does not have."""
+        if ids:
+            self.forget(ids)
+            self._reconcile()
+
     def match(self, batch: Batch) -> list[Decision]:
         """Show a batch to the matcher. The decisions are not settled yet."""
         self._matcher.advance(batch.quotes, batch.now_ns)
@@ -108,11 +123,52 @@ class Engine:
         return self._matcher.take()
 
     def advance(self, batch: Batch) -> fills.Applied:
-        """Match and settle a batch, and tell the board: for drivers that own the time."""
-        decisions = self.match(batch)
-        applied = fills.apply(decisions, feed=self.feed.name, position_ns=self.now_ns, now=clock.now())
+        """Match and settle a batch with the events that fall into it, and tell the board: for drivers that own the
+        time."""
+        effective = too_late = 0
+        for part, moment in self._parts(batch):
+            decisions = self.match(part)
+            applied = fills.apply(decisions, feed=self.feed.name, position_ns=self.now_ns, now=clock.now())
+            effective, too_late = effective + applied.effective, too_late + applied.too_late
+            self._read_anew(applied.stale)
+            if moment is not None:
+                self._carry_out(moment)
         self.publish()
-        return applied
+        return fills.Applied(effective, too_late)
+
+    def _parts(self, batch: Batch) -> Iterator[tuple[Batch, Moment | None]]:
+        """The batch, cut after every instant at which something is due."""
+        if self._moment.at_ns < 0:
+            before_ns = batch.quotes[0].ts - 1 if batch.quotes else batch.now_ns
+            self._wait_after(before_ns, before_ns)
+        while self._moment.at_ns <= batch.now_ns:
+            moment = self._moment
+            cut = bisect_right(batch.quotes, moment.at_ns, key=_ts)
+            yield Batch(batch.quotes[:cut], moment.at_ns), moment
+            batch = Batch(batch.quotes[cut:], batch.now_ns)
+        yield batch, None
+
+    def _wait_after(self, events_ns: int, position_ns: int) -> None:
+        """Wait for what is due after `events_ns`; what a crash left undone until `position_ns` is done now."""
+        day_end.begin(self.feed.name, events_ns, position_ns, clock.now())
+        self._moment = day_end.next_moment(self.feed.sessions, events_ns)
+        while self._moment.at_ns <= position_ns:
+            self._carry_out(self._moment)
+
+    def _carry_out(self, moment: Moment) -> None:
+        """What is due now, with everything before it settled. Done twice, after a crash, it changes nothing."""
+        effects = day_end.carry_out(
+            moment,
+            feed=self.feed.name,
+            sessions=self.feed.sessions,
+            quote_of=self.last_quote,
+            known=self._known,
+        )
+        day_end.note(self.feed.name, moment)
+        self._moment = day_end.next_moment(self.feed.sessions, moment.at_ns)
+        self.forget(effects.ended)
+        if effects.sent:
+            self.take_in(effects.sent)
 
     def publish(self) -> None:
         """Put the latest quotes and the clock on the board. Without Valkey the engine still fills."""
@@ -148,6 +204,7 @@ class Engine:
         swept = reconciled = time.monotonic()
         while not self._stopping.is_set():
             settler.check()
+            self._read_anew(settler.take_stale())
             rung = bell.take()
             if rung:
                 self.take_in(rung)
@@ -162,7 +219,11 @@ class Engine:
             batch = self.feed.poll(0.0)
             if batch is None:
                 return
-            settler.offer(self.match(batch), self.now_ns)
+            for part, moment in self._parts(batch):
+                settler.offer(self.match(part), self.now_ns, at_once=moment is not None)
+                if moment is not None:
+                    settler.drain()
+                    self._carry_out(moment)
             if clock.now_ns() - self._published_ns > PUBLISH_EVERY_NS:
                 self._published_ns = clock.now_ns()
                 self.publish()
@@ -197,6 +258,10 @@ class Engine:
                 )
 
 
+def _ts(quote: Quote) -> int:
+    return quote.ts
+
+
 @dataclass(frozen=True, slots=True)
 class _Offer:
     decisions: list[Decision]
@@ -217,12 +282,15 @@ class _Settler(threading.Thread):
         self._size = 0
         self._changed = threading.Condition()
         self._finishing = False
+        self._settling = False
+        self._stale: set[UUID] = set()
         self._failure: BaseException | None = None
         self._settled_at = 0.0
 
-    def offer(self, decisions: list[Decision], position_ns: int) -> None:
-        """Queue decisions; waits while the backlog is full. A bare position is noted about once a second."""
-        due = time.monotonic() - self._settled_at > POSITION_EVERY_S
+    def offer(self, decisions: list[Decision], position_ns: int, *, at_once: bool = False) -> None:
+        """Queue decisions; waits while the backlog is full. A bare position is noted about once a second, or
+        `at_once`."""
+        due = at_once or time.monotonic() - self._settled_at > POSITION_EVERY_S
         if not decisions and not due:
             return
         with self._changed:
@@ -233,6 +301,21 @@ class _Settler(threading.Thread):
             self._changed.notify_all()
         if due:
             self._settled_at = time.monotonic()
+
+    def drain(self) -> None:
+        """Wait until everything offered is settled. Raises what `check` raises."""
+        with self._changed:
+            while (self._offers or self._settling) and self._failure is None:
+                self._changed.wait(1.0)
+        self.check()
+
+    def take_stale(self) -> set[UUID]:
+        """Orders that the matcher must read anew, since the last call."""
+        if not self._stale:
+            return set()
+        with self._changed:
+            taken, self._stale = self._stale, set()
+        return taken
 
     def check(self) -> None:
         """Raises what made settling impossible: the process then ends, and the next one rebuilds."""
@@ -253,6 +336,9 @@ class _Settler(threading.Thread):
         try:
             while (batch := self._next()) is not None:
                 self._settle(batch)
+                with self._changed:
+                    self._settling = False
+                    self._changed.notify_all()
         except BaseException as failure:
             with self._changed:
                 self._failure = failure
@@ -269,6 +355,7 @@ class _Settler(threading.Thread):
             offers = list(self._offers)
             self._offers.clear()
             self._size = 0
+            self._settling = True
             self._changed.notify_all()
         return _Offer([d for offer in offers for d in offer.decisions], offers[-1].position_ns)
 
@@ -276,7 +363,9 @@ class _Settler(threading.Thread):
         """A batch is one transaction, so trying again after a lost connection or a deadlock is safe."""
         for attempt in range(1, self.TRIES_MAX + 1):
             try:
-                fills.apply(batch.decisions, feed=self._feed, position_ns=batch.position_ns, now=clock.now())
+                applied = fills.apply(
+                    batch.decisions, feed=self._feed, position_ns=batch.position_ns, now=clock.now()
+                )
             except DatabaseError as problem:
                 if attempt == self.TRIES_MAX:
                     raise
@@ -286,4 +375,7 @@ class _Settler(threading.Thread):
                 connection.close()
                 time.sleep(0.1 * 2**attempt)
             else:
+                if applied.stale:
+                    with self._changed:
+                        self._stale |= applied.stale
                 return

@@ -17,7 +17,7 @@ from django.db import transaction
 from audit import log, pseudonym
 from mbt import events
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
-from mbt.engine.fills import Fill, Market
+from mbt.engine.fills import Fill, Market, Why
 from mbt.engine.matching import Activated, Advanced, Closed, Decision, Filled, Refused, Resized, Rested
 from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Progress
 from mbt.engine.packages import PackageQuote
@@ -43,10 +43,11 @@ _ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many decisions took effect, and how many came too late."""
+    """How many decisions took effect, and how many came too late. `stale`: orders that the engine must read anew."""
 
     effective: int
     too_late: int
+    stale: frozenset[UUID] = frozenset()
 
 
 @transaction.atomic
@@ -55,14 +56,21 @@ def apply(decisions: Sequence[Decision], *, feed: str, position_ns: int, now: da
 
     `now` is the wall clock, for the engine's own state.
     """
+    applied = settle(decisions, feed=feed)
+    fill_store.write_position(feed, position_ns, now)
+    return applied
+
+
+@transaction.atomic
+def settle(decisions: Sequence[Decision], *, feed: str) -> Applied:
+    """Settle `decisions` as a part of something else: the engine's position is not touched."""
     batch = _Batch(feed, fill_store.lock(decisions))
     for decision in decisions:
         batch.settle(decision)
     fill_store.write(batch.changes)
     log.record_many(batch.entries)
     outbox.add_many(topic=events.ORDERS_TOPIC, events=batch.announcements)
-    fill_store.write_position(feed, position_ns, now)
-    return Applied(batch.effective, len(decisions) - batch.effective)
+    return Applied(batch.effective, len(decisions) - batch.effective, frozenset(batch.stale))
 
 
 @dataclass
@@ -75,10 +83,16 @@ class _Batch:
     entries: list[log.Entry] = field(default_factory=list)
     announcements: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     effective: int = 0
+    unfilled: set[UUID] = field(
+        default_factory=set
+    )  # orders whose fill came too late, or could not be booked
+    stale: set[UUID] = field(default_factory=set)
 
     def settle(self, decision: Decision) -> None:
         row = self.rows.orders.get(decision.order.id)
-        if row is None or row.status not in OPEN_STATUSES:
+        if row is None or row.status not in OPEN_STATUSES or self._is_unfounded(decision, row):
+            if isinstance(decision, Filled):
+                self.unfilled.add(decision.order.id)
             return
         self.effective += 1
         at = from_ns(decision.at_ns)
@@ -97,12 +111,16 @@ class _Batch:
             case Refused(why=why, quote=quote):
                 row.refusals.setdefault(why, _facts(quote) | {"at_ns": decision.at_ns})
                 self.changes.orders[row.id] = row
-            case Activated(order=order):
-                self._resize(row, order, order.qty)
-                self._move(row, OrderStatus.ACCEPTED, at, qty=order.qty)
-            case Resized(order=order):
-                self._resize(row, order, order.qty - row.qty)
-                self._record(row, events.ORDER_RESIZED, at, {"qty": order.qty})
+            case Activated(order=order, qty=qty):
+                self._reserve(row, order, qty)
+                if row.status == OrderStatus.HELD:
+                    self._move(row, OrderStatus.ACCEPTED, at, qty=qty)
+                else:
+                    self._record(row, events.ORDER_ACTIVATED, at, {"qty": qty})
+            case Resized(order=order, taken=taken):
+                row.qty = min(row.qty, order.qty)
+                self._reserve(row, order, -taken)
+                self._record(row, events.ORDER_RESIZED, at, {"qty": row.qty})
 
     def _fill(self, decision: Filled, row: OrderRow, at: datetime) -> None:
         order, fill = decision.order, decision.fill
@@ -115,6 +133,7 @@ class _Batch:
             row.arrival = _facts(fill.quote)
         if isinstance(booked, Unbookable):
             self._close(row, OrderStatus.REJECTED, at, booked)
+            self.unfilled.add(row.id)
             return
         for part, posting in zip(parts, booked, strict=True):
             self._post(row, order, part, posting, fill, at)
@@ -191,9 +210,37 @@ class _Batch:
             holding.qty_held -= released
             self.changes.positions[holding.id] = holding
 
-    def _resize(self, row: OrderRow, order: Order, more: Decimal) -> None:
+    def _is_unfounded(self, decision: Decision, row: OrderRow) -> bool:
+        """Whether the engine decided it on a fill that the record does not have. It must read the order anew."""
+        order = decision.order
+        match decision:
+            case Activated() if order.entry_id in self.unfilled:
+                entry = self.rows.orders[order.entry_id]
+                if entry.status == OrderStatus.REJECTED:
+                    self._end_with(row, entry, from_ns(decision.at_ns))
+            case Filled(fill=fill) if order.entry_id is not None and fill.qty > row.qty - row.filled_qty:
+                pass  # its entry was canceled with less bought
+            case _:
+                return False
+        self.stale.add(row.id)
+        return True
+
+    def _end_with(self, row: OrderRow, entry: OrderRow, at: datetime) -> None:
+        """An exit of an entry that was rejected is for what had been bought before, or over."""
+        self.changes.orders[row.id] = row
+        row.qty -= entry.qty - entry.filled_qty
+        if row.qty > row.filled_qty:
+            return
+        row.qty = max(row.qty, row.filled_qty)
+        if row.filled_qty:
+            self._close(row, OrderStatus.FILLED, at, "")
+            return
+        row.qty = entry.qty
+        why = Why.OCO_SIBLING_FILLED if entry.filled_qty else Why.PARENT_ENDED
+        self._close(row, OrderStatus.CANCELED, at, why)
+
+    def _reserve(self, row: OrderRow, order: Order, more: Decimal) -> None:
         """An exit works for `more` than it did, or less; who reserves the position for its group follows."""
-        row.qty = order.qty
         self.changes.orders[row.id] = row
         if not row.carries:
             return
@@ -205,7 +252,7 @@ class _Batch:
             # Another order may have taken some of what the entry bought in the same batch.
             free = abs(holding.qty) - holding.qty_held if holding is not None else Decimal(0)
             reserved = min(more * ratio, free)
-            if holding is None or not reserved:
+            if holding is None or reserved <= 0:
                 continue
             holding.qty_held += reserved
             row.position_holds[symbol] = str(Decimal(row.position_holds.get(symbol, 0)) + reserved)

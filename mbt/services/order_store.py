@@ -50,15 +50,15 @@ SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference,
 """
 
 # The account's lock covers its positions and orders: whoever changes them holds it. Of the open orders only what
-# they would sell counts; exits that share a quantity count once, those that wait for their entry not at all.
+# they would sell counts; exits that share a quantity count once, and for what their entry has bought.
 _BOOK = """
 SELECT 0::bigint AS place, symbol, qty, qty_held, '' AS side, '[]'::jsonb AS legs
   FROM mbt_positions WHERE account_id = %(id)s AND closed_at IS NULL
  UNION ALL
-SELECT number, symbol, qty - filled_qty, 0, side, legs
-  FROM mbt_orders
- WHERE account_id = %(id)s AND closed_at IS NULL AND status <> 'held' AND (side = 'sell' OR legs <> '[]')
-   AND NOT (role = 'stop_loss' AND group_id IS NOT NULL)
+SELECT o.number, o.symbol, o.qty - o.filled_qty - coalesce(e.qty - e.filled_qty, 0), 0, o.side, o.legs
+  FROM mbt_orders o LEFT JOIN mbt_orders e ON e.id = o.entry_id AND e.closed_at IS NULL
+ WHERE o.account_id = %(id)s AND o.closed_at IS NULL AND o.status <> 'held' AND (o.side = 'sell' OR o.legs <> '[]')
+   AND NOT (o.role = 'stop_loss' AND o.group_id IS NOT NULL)
  ORDER BY place
 """
 

@@ -14,7 +14,8 @@ from audit import log
 from console import switches
 from mbt import events, selectors
 from mbt.engine import buying_power, cost, intake, tickets
-from mbt.engine.buying_power import AccountType, AccountView, Effect
+from mbt.engine.buying_power import AccountType, AccountView, Effect, Holds
+from mbt.engine.fills import Why
 from mbt.engine.intake import Draft, Role
 from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
 from mbt.engine.tickets import Ticket
@@ -156,14 +157,41 @@ def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: s
         return order
     _require_open(order)
     for member in [order, *_canceled_with(order)]:
+        reason = ""
+        if member is not order:
+            reason = Why.PARENT_ENDED if member.entry_id == order.pk else Why.GROUP_CANCELED
         _end(
             member,
             OrderStatus.CANCELED,
             at=_not_before(member, at),
             action=events.ORDER_CANCELED,
             actor=actor,
+            reason=reason,
         )
+    if order.role == Role.ENTRY and order.filled_qty:
+        _settle_exits(order, at, actor)
     return order
+
+
+def _settle_exits(entry: Order, at: datetime | None, actor: str) -> None:
+    """Its entry was canceled with a part filled: an exit is for that part, or over when all of it is sold."""
+    unbought = entry.qty - entry.filled_qty
+    for member in entry.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"):
+        qty = member.qty - unbought
+        if qty > member.filled_qty:
+            member.qty = qty
+            member.save(update_fields=["qty"])
+            log.record(
+                events.ORDER_RESIZED, actor=actor, object_type="mbt.order", object_id=member.pk,
+                at=_not_before(member, at), changes={"qty": qty},
+            )  # fmt: skip
+            continue
+        status, action, reason = OrderStatus.CANCELED, events.ORDER_CANCELED, str(Why.OCO_SIBLING_FILLED)
+        if member.filled_qty:
+            status, action, reason = OrderStatus.FILLED, events.ORDER_FILLED, ""
+            member.qty = qty
+            member.save(update_fields=["qty"])
+        _end(member, status, at=_not_before(member, at), action=action, actor=actor, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,21 +201,12 @@ class _Place:
     role: Role
     order_class: OrderClass
     is_held: bool
-    carries: bool  # whether it reserves the position for the whole group
-    lent: Mapping[str, str]  # what a sibling reserves for both
-
-    def open_in(self, view: AccountView) -> AccountView:
-        """The account with the group's own reservation free."""
-        freed = {
-            symbol: msgspec.structs.replace(holding, held=holding.held - Decimal(self.lent.get(symbol, 0)))
-            for symbol, holding in view.holdings.items()
-        }
-        return msgspec.structs.replace(view, holdings=freed)
+    reserved: Holds
 
     def taken_by(self, draft: Draft) -> Draft:
         return msgspec.structs.replace(
             draft, role=self.role, order_class=self.order_class, is_held=self.is_held,
-            position_holds=draft.position_holds if self.carries else {},
+            arrives_ns=0 if self.is_held else draft.arrives_ns,
         )  # fmt: skip
 
 
@@ -195,13 +214,10 @@ def _place_of(order: Order) -> _Place | None:
     """None for an order that stands alone, or leads."""
     if order.role in (Role.NONE, Role.ENTRY):
         return None
-    sibling = None
-    if order.group_id is not None and not order.position_holds:
-        kin = Order.objects.filter(group_id=order.group_id, closed_at__isnull=True)
-        sibling = kin.exclude(pk=order.pk).first()
+    reserved = {symbol: Decimal(qty) for symbol, qty in order.position_holds.items()}
     return _Place(
-        Role(order.role), OrderClass(order.order_class), order.status == OrderStatus.HELD, bool(order.position_holds),
-        sibling.position_holds if sibling else {},
+        Role(order.role), OrderClass(order.order_class), order.status == OrderStatus.HELD,
+        Holds(order.cash_hold, reserved, order.qty),
     )  # fmt: skip
 
 
@@ -325,8 +341,6 @@ def _take(
     """Check, hold and insert: the main order. None: the client_order_id is taken."""
     locked = _lock(account, ticket, gated=True)
     view, instruments = _basis(locked, account, ticket, quotes, now_ns)
-    if place is not None:
-        view = place.open_in(view)
     drafts = intake.accept(
         ticket,
         instruments,
@@ -334,6 +348,7 @@ def _take(
         quotes=quotes,
         sessions=calendar.of_feed(account.feed),
         now_ns=now_ns,
+        reserved=place.reserved if place is not None else None,
     )
     if place is not None:
         drafts = (place.taken_by(drafts[0]),)
@@ -483,7 +498,9 @@ def _not_open(order: Order, status: str, *, since: datetime | None) -> OrderNotO
     )
 
 
-def _end(order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str) -> None:
+def _end(
+    order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str, reason: str = ""
+) -> None:
     """Close an open order whose account is locked: holds released, recorded, announced."""
     before = order.status
     if order.cash_hold:
@@ -493,7 +510,8 @@ def _end(order: Order, status: OrderStatus, *, at: datetime, action: str, actor:
             qty_held=F("qty_held") - Decimal(qty)
         )
     order.status, order.closed_at, order.cash_hold, order.position_holds = status, at, Decimal(0), {}
-    order.save(update_fields=["status", "closed_at", "cash_hold", "position_holds"])
+    order.reason = reason
+    order.save(update_fields=["status", "closed_at", "cash_hold", "position_holds", "reason"])
     log.record(
         action,
         actor=actor,

@@ -1,5 +1,6 @@
 """Playing a day in lockstep: the feed stops at each command, which goes through the ordinary services, and
-then goes on. What a live engine does with the same commands and quotes is the same, fill for fill."""
+then goes on. What the day brings by itself (expirations, fees) comes at its moments on the feed's clock. What a live
+engine does with the same commands and quotes is the same, line for line."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ from uuid import UUID
 
 from audit import pseudonym
 from mbt.engine.tickets import Ticket
-from mbt.models import Account, EngineState, Order
+from mbt.models import Account, EngineState, Order, SettlementPrice
 from mbt.selectors import AccountRef
-from mbt.services import orders
+from mbt.services import day_end, event_store, events, orders
 from mbt.services.accounts import open_account
+from mbt.services.day_end import Calendar
 from mbt.services.engine import Engine
 from raxx.identity.models import User
 from raxx.identity.services.users import register
@@ -36,11 +38,16 @@ class Denial:
 
 @dataclass
 class PaperDay:
-    """An account of its own on a feed of its own, played step by step. `close` removes both."""
+    """An account of its own on a feed of its own, played step by step. `close` removes both.
+
+    `known`: what is known of dividends and interest on the feed.
+    """
 
     feed: SteppedFeed
     cash: Decimal
     board: Board | None = None
+    account_type: str = Account.Type.CASH
+    known: Calendar = day_end.NOTHING_KNOWN
     denials: list[Denial] = field(default_factory=list)
     engine: Engine = field(init=False)
     user: User = field(init=False)
@@ -52,11 +59,20 @@ class PaperDay:
             email=f"paper-day-{new_id().hex}@example.com", now=now(), actor=pseudonym.OPERATOR_SHELL
         )
         row = open_account(
-            user_id=self.user.pk, cash=self.cash, feed=self.feed.name, now=at, actor=pseudonym.OPERATOR_SHELL
-        )
-        self.account = AccountRef(row.pk, row.feed)
-        self.engine = Engine(self.feed, self.board)
+            user_id=self.user.pk, cash=self.cash, feed=self.feed.name, now=at, actor=pseudonym.OPERATOR_SHELL,
+            account_type=self.account_type,
+        )  # fmt: skip
+        self.account = AccountRef(row.pk, row.feed, row.account_type == Account.Type.MARGIN)
+        self.engine = Engine(self.feed, self.board, known=self.known)
         self.engine.start()
+
+    def official_price(self, symbol: str, at_ns: int, price: Decimal) -> None:
+        """The price of an underlying at a close or an open, as its market published it: its options are settled on
+        it. Without one it is the middle of the last NBBO."""
+        events.record_price(
+            feed=self.feed.name, symbol=symbol, at_ns=at_ns, price=price, source=SettlementPrice.Source.OFFICIAL,
+            actor=pseudonym.OPERATOR_SHELL,
+        )  # fmt: skip
 
     def advance(self, at_ns: int) -> None:
         """Play the feed on to an instant; everything that falls due until then is settled."""
@@ -73,7 +89,7 @@ class PaperDay:
     def submit(self, ticket: Ticket) -> Order | None:
         """Through the ordinary service, at the feed's instant. None: it was denied, see `denials`."""
         return self._attempt(ticket, lambda: orders.submit(
-            account=self.account, ticket=ticket, now_ns=self.engine.now_ns, quotes=self.quotes(ticket.symbols),
+            account=self.account, ticket=ticket, now_ns=self.engine.now_ns, quotes=self._market(ticket.symbols),
             actor=self._actor,
         ).order)  # fmt: skip
 
@@ -92,7 +108,7 @@ class PaperDay:
         try:
             replacement = orders.replace(
                 account=self.account, order_id=order.pk, changes=orders.Changes(limit_price=limit_price),
-                now_ns=self.engine.now_ns, client_order_id=client_order_id, quotes=self.quotes([order.symbol]),
+                now_ns=self.engine.now_ns, client_order_id=client_order_id, quotes=self._market([order.symbol]),
                 actor=self._actor,
             )  # fmt: skip
         except RaxxError:
@@ -107,7 +123,15 @@ class PaperDay:
         self.user.delete()
         Instrument.objects.filter(feed=self.feed.name).delete()
         EngineState.objects.filter(pk=self.feed.name).delete()
+        SettlementPrice.objects.filter(feed=self.feed.name).delete()
         self.feed.close()
+
+    def _market(self, symbols: Iterable[str]) -> dict[str, Quote]:
+        """What an order of these symbols is judged by: in a margin account also what it holds and may sell."""
+        wanted = set(symbols)
+        if self.account.is_margin:
+            wanted = event_store.with_tickers(wanted) | event_store.symbols_around(self.account.id)
+        return self.quotes(sorted(wanted))
 
     @property
     def _actor(self) -> str:

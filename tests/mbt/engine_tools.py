@@ -13,6 +13,7 @@ from mbt.engine.account import Position as Holding
 from mbt.engine.ledger import Ledger
 from mbt.engine.orders import OrderType, Side, TimeInForce
 from mbt.engine.replay import Submit, replay
+from mbt.engine.search import TapeIndex
 from mbt.engine.tickets import Ticket
 from mbt.models import Account, Activity, Position
 from mbt.selectors import AccountRef, to_engine
@@ -42,15 +43,14 @@ class Stocked:
     def in_memory(self) -> Ledger:
         """What the pure replay makes of the same orders and quotes."""
         tape = self.feed.tape
-        quotes = tape.rows(0, len(tape))
         held = {symbol: Holding(SHARES, COST) for symbol in tape.symbols}
         return replay(
             self.submits,
-            quotes,
+            TapeIndex(tape),
             self.feed.sessions,
             cash=CASH,
             positions=held,
-            start_ns=quotes[0].ts - 1,
+            start_ns=int(tape.ts[0]) - 1,
             end_ns=self.end_ns,
         )
 
@@ -65,7 +65,10 @@ def stocked(path: Path, sampled: Iterable[brute_force.Order], name: str) -> Stoc
     """Open the account and send the sampled orders through the ordinary service, each at its own instant."""
     feed = ReplayFeed([path], name=name)
     user = register(email=f"{new_id().hex}@example.com", now=now(), actor=pseudonym.OPERATOR_SHELL)
-    row = Account.objects.create(user=user, feed=feed.name, cash_balance=CASH, created_at=now())
+    # The pure replay knows no fees.
+    row = Account.objects.create(
+        user=user, feed=feed.name, cash_balance=CASH, created_at=now(), fee_schedule="none"
+    )
     Activity.objects.create(
         account=row, activity_type="adjustment", amount=CASH, ref_id=row.pk, occurred_at=now()
     )

@@ -1,0 +1,169 @@
+"""What a day brings by itself, and when: prices at open and close, the risk close, expirations, early assignment,
+fees, dividends. `next_moment` says when something is due, `carry_out` does it; the engine calls both, on the clock
+of its feed, live, in replays and in simulations.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum
+from typing import NamedTuple
+
+from mbt.engine import expiry
+from mbt.engine.corporate import CashDividend
+from mbt.engine.orders import NEVER_NS
+from mbt.models import EngineState
+from mbt.services import events
+from mbt.services.event_store import QuoteOf
+from mbt.services.events import Effects
+from raxx.kernel.clock import SECOND_NS
+from raxx.market.sessions import Hours, Session, Sessions
+
+# From the first risk close of a session on it is looked again so often.
+RISK_EVERY_NS = 5 * 60 * SECOND_NS
+
+
+class Step(IntEnum):
+    """In the order in which they go at one instant of one session."""
+
+    MORNING = 0  # before anything trades: dividends
+    OPEN = 1  # what is settled on opening prices
+    RISK = 2
+    CLOSE = 3  # what is settled on closing prices and trades no longer
+    LATE_CLOSE = 4  # what traded a quarter of an hour longer; then the evening's assignments
+    EVENING = 5  # after the last fill of the trade date: fees
+
+
+class Due(NamedTuple):
+    step: Step
+    session: Session
+
+
+class Moment(NamedTuple):
+    """An instant at which something is due."""
+
+    at_ns: int
+    steps: tuple[Due, ...] = ()
+
+
+NEVER = Moment(NEVER_NS)
+UNKNOWN = Moment(-1)  # before a feed has said what time it is
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What a feed knows of the world beside quotes. `rate`: the yearly interest by which holders of puts decide."""
+
+    dividends: Sequence[CashDividend] = field(default=())
+    rate: Decimal = Decimal(0)
+    seed: int = 0
+
+
+NOTHING_KNOWN = Calendar()
+
+
+def next_moment(sessions: Sessions, after_ns: int) -> Moment:
+    """The first instant after `after_ns` at which something is due; NEVER beyond the calendar."""
+    times = [
+        (at_ns, due)
+        for session in _around(sessions, after_ns)
+        for at_ns, due in _of(session)
+        if at_ns > after_ns
+    ]
+    if not times:
+        return NEVER
+    at_ns = min(at_ns for at_ns, _ in times)
+    steps = (due for instant, due in times if instant == at_ns)
+    return Moment(at_ns, tuple(sorted(steps, key=lambda due: (due.session.open_ns, due.step))))
+
+
+def last_moment_ns(session: Session) -> int:
+    """When everything that belongs to a session has been due."""
+    return max(at_ns for at_ns, _ in _of(session))
+
+
+def _around(sessions: Sessions, at_ns: int) -> Iterator[Session]:
+    """The session before or at an instant, and the two that follow."""
+    last = sessions.last_opened(at_ns)
+    if last is not None:
+        yield last
+    after_ns = last.close_ns if last else at_ns
+    for _ in range(2):
+        try:
+            session = sessions.current_or_next(after_ns)
+        except LookupError:
+            return
+        yield session
+        after_ns = session.close_ns
+
+
+def _of(session: Session) -> Iterator[tuple[int, Due]]:
+    late_ns = session.closes_ns(Hours.LATE)
+    yield session.opens_ns(Hours.EXTENDED), Due(Step.MORNING, session)
+    yield session.open_ns, Due(Step.OPEN, session)
+    first_ns = session.close_ns - max(expiry.risk_rules(session.date).close_s) * SECOND_NS
+    for at_ns in range(max(first_ns, session.open_ns), late_ns, RISK_EVERY_NS):
+        yield at_ns, Due(Step.RISK, session)
+    yield session.close_ns, Due(Step.CLOSE, session)
+    yield late_ns, Due(Step.LATE_CLOSE, session)
+    yield session.closes_ns(Hours.EXTENDED), Due(Step.EVENING, session)
+
+
+def carry_out(
+    moment: Moment, *, feed: str, sessions: Sessions, quote_of: QuoteOf, known: Calendar = NOTHING_KNOWN
+) -> Effects:
+    """Everything that is due at `moment`. All quotes up to it are matched and settled, none after it."""
+    effects = Effects()
+    for step, session in moment.steps:
+        effects.add(_carry_out(step, session, moment.at_ns, feed, sessions, quote_of, known))
+    return effects
+
+
+def begin(feed: str, events_ns: int, position_ns: int, now: datetime) -> None:
+    """An engine begins: what was due up to `events_ns` is done, or was before its time."""
+    state, created = EngineState.objects.get_or_create(
+        feed=feed, defaults={"position_ns": position_ns, "events_ns": events_ns, "updated_at": now}
+    )
+    if not created and not state.events_ns:
+        EngineState.objects.filter(pk=feed).update(events_ns=events_ns)
+
+
+def note(feed: str, moment: Moment) -> None:
+    """Everything up to `moment` is done."""
+    EngineState.objects.filter(pk=feed).update(events_ns=moment.at_ns)
+
+
+def _carry_out(
+    step: Step,
+    session: Session,
+    at_ns: int,
+    feed: str,
+    sessions: Sessions,
+    quote_of: QuoteOf,
+    known: Calendar,
+) -> Effects:
+    match step:
+        case Step.MORNING:
+            before = sessions.last_opened(session.open_ns - 1)
+            return events.credit_dividends(
+                feed=feed, after=before.date if before else session.date, day=session.date, at_ns=at_ns,
+                dividends=known.dividends,
+            )  # fmt: skip
+        case Step.RISK:
+            return events.close_risks(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+        case Step.OPEN | Step.CLOSE:
+            at_close = step is Step.CLOSE
+            events.record_middles(
+                feed=feed, sessions=sessions, at_ns=at_ns, at_close=at_close, quote_of=quote_of
+            )
+            return events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+        case Step.LATE_CLOSE:
+            effects = events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+            effects.add(events.early_assignments(
+                feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of,
+                dividends=known.dividends, rate=known.rate, seed=known.seed,
+            ))  # fmt: skip
+            return effects
+        case Step.EVENING:
+            return events.charge_fees(feed=feed, day=session.date, at_ns=at_ns)

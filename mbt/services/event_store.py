@@ -1,0 +1,234 @@
+"""What events read and write: accounts, positions and prices as rows, and the lines of history that they leave."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import Case, F, Sum, When
+
+from mbt.engine import account as engine
+from mbt.engine import buying_power, margin
+from mbt.engine.account import Posting
+from mbt.engine.buying_power import AccountType, AccountView, Holding
+from mbt.engine.expiry import Means, Prices
+from mbt.models import Account, Activity, Fill, Order, Position, SettlementPrice
+from mbt.selectors import marks
+from raxx.kernel.clock import exchange_date, from_ns
+from raxx.kernel.money import from_ticks, to_ticks
+from raxx.market import listing
+from raxx.market.contracts import AssetClass, parse_symbol
+from raxx.market.listing import OptionTerms, UnknownDeliverable
+from raxx.market.quotes import Quote
+from raxx.market.sessions import Sessions
+
+# The quote in force of a symbol on the feed that an event belongs to.
+QuoteOf = Callable[[str], Quote | None]
+ONE, ZERO = Decimal(1), Decimal(0)
+
+
+@dataclass
+class State:
+    """A locked account and its open positions by symbol, as an event meets them."""
+
+    account: Account
+    rows: dict[str, Position]
+
+    @classmethod
+    def locked(cls, account_id: UUID) -> "State":
+        """Inside a transaction. The account's lock covers its positions: whoever changes them holds it."""
+        account = Account.objects.select_for_update().get(pk=account_id)
+        return cls(account, _open_rows(account_id))
+
+    @property
+    def book(self) -> dict[str, engine.Position]:
+        return {symbol: engine.Position(row.qty, row.cost) for symbol, row in self.rows.items()}
+
+    def read_again(self) -> None:
+        """After orders were ended: what they had reserved is free."""
+        self.account.refresh_from_db(fields=["cash_held"])
+        self.rows = _open_rows(self.account.pk)
+
+    def terms(self, sessions: Sessions) -> dict[str, OptionTerms]:
+        """Of every option that it holds."""
+        return terms_of(self.rows, sessions)
+
+    def means(self, gone: Iterable[str], *, prices: Prices, quote_of: QuoteOf, at_ns: int) -> Means:
+        """What the account has for exercise and assignment once the contracts `gone` are. Raises NoMark."""
+        kept = {
+            symbol: Holding(row.qty, ZERO) for symbol, row in self.rows.items() if symbol not in set(gone)
+        }
+        instruments = [parse_symbol(symbol) for symbol in kept]
+        rules = margin.rules_on(exchange_date(at_ns))
+        view = AccountView(
+            type=AccountType(self.account.account_type), cash=self.account.cash_balance,
+            cash_held=self.account.cash_held, holdings=kept,
+            marks={**marks(quotes_of(with_tickers(kept), quote_of)), **prices}, rules=rules,
+            classes=buying_power.classes_of(instruments),
+        )  # fmt: skip
+        if view.type is AccountType.MARGIN:
+            free = buying_power.standing(view).available
+            return Means(free, long_rate=rules.stock_initial, short_rate=rules.stock_initial)
+        try:
+            return Means(buying_power.standing(view).available)
+        except margin.UncoveredShort:  # an earlier assignment took the stock that covered it
+            return Means(view.cash - view.cash_held)
+
+    def write(self, postings: Sequence[Posting], *, ref_id: UUID, at: datetime) -> None:
+        """Cash, positions and history, line by line."""
+        activities = []
+        touched: dict[UUID, Position] = {}
+        for line, posting in enumerate(postings):
+            moves = bool(posting.symbol) and bool(posting.qty or posting.cost)
+            closes = False
+            if moves:
+                row = self.rows.get(posting.symbol) or self._opened(posting.symbol, at)
+                closes = row.qty * posting.qty < 0 or not posting.qty
+                row.qty += posting.qty
+                row.cost += posting.cost
+                row.realized += posting.realized
+                touched[row.pk] = row
+                if not row.qty:
+                    row.closed_at, row.qty_held = at, ZERO
+                    del self.rows[posting.symbol]  # what comes next opens a new row
+            self.account.cash_balance += posting.cash
+            activities.append(Activity(
+                account_id=self.account.pk, activity_type=posting.kind, symbol=posting.symbol,
+                side=("buy" if posting.qty > 0 else "sell") if posting.qty else "", qty=abs(posting.qty) or None,
+                price=from_ticks(posting.price) if posting.price else None, amount=posting.cash,
+                cost=posting.cost if moves else None,
+                realized=posting.realized if closes or posting.realized else None, ref_id=ref_id, line=line,
+                note=posting.note[:300], occurred_at=at,
+            ))  # fmt: skip
+        self.account.shorts = sum(row.qty < 0 for row in self.rows.values())
+        self.account.save(update_fields=["cash_balance", "shorts"])
+        for row in touched.values():
+            row.save()
+        Activity.objects.bulk_create(activities)
+
+    def _opened(self, symbol: str, at: datetime) -> Position:
+        instrument = parse_symbol(symbol)
+        self.rows[symbol] = Position(
+            account_id=self.account.pk, symbol=symbol, asset_class=instrument.asset_class,
+            multiplier=instrument.multiplier, qty=ZERO, cost=ZERO, realized=ZERO, opened_at=at,
+        )  # fmt: skip
+        return self.rows[symbol]
+
+
+def _open_rows(account_id: UUID) -> dict[str, Position]:
+    rows = Position.objects.filter(account_id=account_id, closed_at__isnull=True).order_by("symbol")
+    return {row.symbol: row for row in rows}
+
+
+# -- who is concerned ----------------------------------------------------------------------------------
+
+
+def options_held(feed: str) -> dict[str, list[UUID]]:
+    """The option contracts held on a feed, and by which accounts, in a fixed order."""
+    rows = Position.objects.filter(
+        account__feed=feed, closed_at__isnull=True, asset_class=AssetClass.OPTION
+    ).order_by("account__created_at", "account_id", "symbol")
+    found: dict[str, list[UUID]] = {}
+    for symbol, account_id in rows.values_list("symbol", "account_id"):
+        found.setdefault(symbol, []).append(account_id)
+    return found
+
+
+def fills_between(feed: str, start: datetime, end: datetime) -> dict[UUID, list[Fill]]:
+    """The fills of each account of a feed, from `start` on and before `end`."""
+    rows = Fill.objects.filter(order__account__feed=feed, filled_at__gte=start, filled_at__lt=end)
+    found: dict[UUID, list[Fill]] = {}
+    for row in rows.select_related("order").order_by("order__account_id", "order_id", "fill_seq"):
+        found.setdefault(row.order.account_id, []).append(row)
+    return found
+
+
+def held_before(feed: str, symbol: str, at: datetime) -> dict[UUID, Decimal]:
+    """What each account of a feed held of a symbol just before an instant, by its history."""
+    rows = Activity.objects.filter(account__feed=feed, symbol=symbol, occurred_at__lt=at).exclude(side="")
+    totals = rows.values("account_id").annotate(
+        total=Sum(Case(When(side="buy", then=F("qty")), default=-F("qty")))
+    )
+    return {row["account_id"]: row["total"] for row in totals.order_by("account_id") if row["total"]}
+
+
+def open_orders(account_id: UUID) -> list[Order]:
+    """In order of acceptance."""
+    return list(Order.objects.filter(account_id=account_id, closed_at__isnull=True).order_by("number"))
+
+
+def symbols_of(order: Order) -> set[str]:
+    return {leg["symbol"] for leg in order.legs} or {order.symbol}
+
+
+def symbols_around(account_id: UUID) -> set[str]:
+    """Everything that an account holds or has open orders in, and what that follows."""
+    held = Position.objects.filter(account_id=account_id, closed_at__isnull=True).values_list(
+        "symbol", flat=True
+    )
+    ordered = {symbol for order in open_orders(account_id) for symbol in symbols_of(order)}
+    return with_tickers({*held, *ordered})
+
+
+# -- what is known of contracts and prices -------------------------------------------------------------
+
+
+def terms_of(symbols: Iterable[str], sessions: Sessions) -> dict[str, OptionTerms]:
+    """The terms of those of `symbols` that are options; an adjusted one that nothing describes is left out."""
+    found = {}
+    for symbol in symbols:
+        instrument = parse_symbol(symbol)
+        if instrument.asset_class is AssetClass.OPTION:
+            try:
+                found[symbol] = listing.terms_of(instrument, sessions)
+            except UnknownDeliverable:
+                continue
+    return found
+
+
+def settles_on(terms: OptionTerms) -> list[str]:
+    """The symbols whose prices decide what becomes of the contract."""
+    return [symbol for symbol, _ in terms.deliverable.shares] if terms.is_physical else [terms.underlying]
+
+
+def with_tickers(symbols: Iterable[str]) -> set[str]:
+    """`symbols`, and the stock, fund or index that each option among them follows."""
+    return {name for symbol in symbols for name in _with_ticker(symbol)}
+
+
+def _with_ticker(symbol: str) -> Iterator[str]:
+    yield symbol
+    instrument = parse_symbol(symbol)
+    if instrument.asset_class is AssetClass.OPTION:
+        try:
+            yield listing.class_of(instrument.underlying).underlying
+        except UnknownDeliverable:
+            yield instrument.underlying
+
+
+def quotes_of(symbols: Iterable[str], quote_of: QuoteOf) -> dict[str, Quote]:
+    """The quotes in force of those of `symbols` that have one."""
+    found = {symbol: quote_of(symbol) for symbol in sorted(symbols)}
+    return {symbol: quote for symbol, quote in found.items() if quote is not None}
+
+
+def middle(quote: Quote | None) -> int:
+    """Halfway between bid and ask, in 1/10,000 dollar; 0 when there are not two sides, or they are crossed."""
+    if quote is None or not quote.bid or not quote.ask or quote.bid > quote.ask:
+        return 0
+    return (quote.bid + quote.ask) // 2
+
+
+def settlement_prices(feed: str, wanted: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+    """The recorded prices (1/10,000 dollar) of (symbol, instant) pairs, where there are any."""
+    pairs = set(wanted)
+    rows = SettlementPrice.objects.filter(
+        feed=feed, symbol__in={symbol for symbol, _ in pairs}, at__in={from_ns(at_ns) for _, at_ns in pairs}
+    )
+    known = {(row.symbol, row.at): to_ticks(row.price) for row in rows}
+    return {
+        (symbol, at_ns): known[symbol, from_ns(at_ns)]
+        for symbol, at_ns in pairs
+        if (symbol, from_ns(at_ns)) in known
+    }

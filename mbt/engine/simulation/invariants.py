@@ -1,0 +1,526 @@
+"""What must hold after every operation. Written against the rules, not against the code that it watches."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from itertools import combinations
+from uuid import UUID
+
+from mbt.engine import margin
+from mbt.engine.account import Kind, Position, Posting
+from mbt.engine.buying_power import AccountType
+from mbt.engine.corporate import Effect, Split
+from mbt.engine.expiry import Expiration, Fate, Means, expire
+from mbt.engine.fills import Rule, max_age_ns
+from mbt.engine.intake import Role
+from mbt.engine.life import Execution, Life, Working
+from mbt.engine.margin import Holding, MarginRules
+from mbt.engine.orders import OPEN_STATUSES, TRANSITIONS, Order, OrderStatus, OrderType, Side, TimeInForce
+from mbt.engine.packages import net_of
+from mbt.engine.simulation.operations import CancelAll, Corporate, Expire, Operation
+from mbt.engine.simulation.world import Outcome, World
+from raxx.kernel.clock import exchange_date
+from raxx.kernel.money import CENT, from_ticks
+from raxx.market.contracts import Right
+from raxx.market.listing import OptionTerms
+from raxx.market.quotes import QuoteCondition, condition
+
+ZERO = Decimal(0)
+EMPTY = Position()
+_TRADES = frozenset(
+    {
+        Kind.FILL,
+        Kind.EXPIRATION,
+        Kind.EXERCISE,
+        Kind.ASSIGNMENT,
+        Kind.CORPORATE_ACTION,
+        Kind.FEE,
+        Kind.INTEREST,
+    }
+)
+_MARGIN_EVERY = 12  # operations, when no position has changed
+_LEGS_MAX = 12  # of one underlying: beyond, the least is not always proved
+
+
+class Violation(AssertionError):
+    """An invariant does not hold. `name` says which."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+def require(holds: bool, name: str, message: object = "") -> None:
+    if not holds:
+        raise Violation(name, str(message))
+
+
+class Auditor:
+    """Adds up for itself what the account says it has. One for each account of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._life: Life | None = None
+        self.margin_checks = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._entries = self._executions = self._moves = 0
+        self._cash = ZERO
+        self._positions: dict[str, Position] = {}
+        self._statuses: dict[UUID, OrderStatus] = {}
+        self._filled: dict[UUID, Decimal] = {}
+        self._exited: dict[UUID, Decimal] = {}  # by entry, or by pair of exits
+        self._asked: dict[UUID, Decimal] = {}  # quantities as they were taken
+        self._charged = ZERO  # what fees and other events took from a cash account beside its trades
+        self._since = 0
+
+    def check(self, operation: Operation, outcome: Outcome) -> None:
+        """Raises Violation."""
+        life = self.world.account
+        if life is not self._life:
+            if self._life is not None:
+                self._history(self._life)
+                self._executed(self._life)
+                self._moved(self._life, operation)
+                self._all_is_over(self._life)
+            self._begin()
+            self._life = life
+        for working in outcome.taken:
+            self._asked.setdefault(working.order.id, working.order.qty)
+        traded = self._history(life)
+        self._executed(life)
+        self._moved(life, operation)
+        self._holds(life)
+        self._groups(life)
+        if life.profile.type is AccountType.CASH:
+            self._cash_account(life)
+        elif traded or self._since >= _MARGIN_EVERY:
+            self._since = 0
+            self._margin(life, operation.at_ns)
+        self._since += 1
+        if isinstance(operation, Expire) and outcome.expiration is not None and outcome.book is not None:
+            self._expired(outcome.book, outcome.expiration, operation.prices)
+        if (
+            isinstance(operation, Corporate)
+            and outcome.effect is not None
+            and isinstance(operation.event, Split)
+        ):
+            self._split(operation.event, outcome.book or {}, outcome.effect)
+        if isinstance(operation, CancelAll):
+            self._all_is_over(life)
+
+    # -- money and positions -----------------------------------------------------------------------
+
+    def _history(self, life: Life) -> bool:
+        """Cash and positions are the sums of the postings. Whether a position has changed."""
+        account, changed = life.account, set[str]()
+        groups: dict[int, list[Posting]] = {}
+        for entry in account.entries[self._entries :]:
+            posting = entry.posting
+            groups.setdefault(entry.event, []).append(posting)
+            self._cash += posting.cash
+            if posting.symbol:
+                before = self._positions.get(posting.symbol, EMPTY)
+                self._positions[posting.symbol] = Position(
+                    before.qty + posting.qty, before.cost + posting.cost
+                )
+                changed.add(posting.symbol)
+            if (
+                posting.kind in (Kind.FEE, Kind.INTEREST, Kind.DIVIDEND, Kind.CORPORATE_ACTION)
+                and posting.cash < 0
+            ):
+                self._charged -= posting.cash
+        self._entries = len(account.entries)
+        require(
+            account.cash == self._cash, "cash is the sum of the postings", f"{account.cash} and {self._cash}"
+        )
+        require(account.cash == account.cash.quantize(CENT), "cash is whole cents", account.cash)
+        for symbol in changed:
+            held, summed = account.positions.get(symbol, EMPTY), self._positions[symbol]
+            require(held == summed, "a position is the sum of its postings", f"{symbol}: {held} and {summed}")
+            require(
+                bool(held.qty) or not held.cost, "an empty position has cost nothing", f"{symbol}: {held}"
+            )
+        require(
+            {s for s, p in self._positions.items() if p.qty} == set(account.positions),
+            "positions are those with a quantity", sorted(account.positions),
+        )  # fmt: skip
+        for postings in groups.values():
+            if all(posting.kind in _TRADES for posting in postings):
+                left = sum((p.cash + p.cost - p.realized for p in postings), ZERO)
+                require(not left, "cash + cost = realized over an event", f"{left} left of {postings}")
+        return bool(changed)
+
+    def _cash_account(self, life: Life) -> None:
+        account = life.account
+        require(
+            account.cash >= -self._charged,
+            "a cash account never owes cash",
+            f"{account.cash}, charged {self._charged}",
+        )
+        holdings = _holdings(life, account.positions)
+        try:
+            aside = margin.cash_requirement(
+                holdings, marks=dict.fromkeys(_tickers(holdings), 1), classes=life.classes()
+            )
+        except margin.UncoveredShort as short:
+            raise Violation("a cash account has no uncovered short", str(short)) from short
+        require(
+            account.cash + self._charged >= aside.maintenance, "short puts of a cash account are secured by cash",
+            f"{account.cash}, charged {self._charged}, set aside {aside.maintenance}",
+        )  # fmt: skip
+
+    # -- orders ------------------------------------------------------------------------------------
+
+    def _executed(self, life: Life) -> None:
+        account = life.account
+        for execution in account.executions[self._executions :]:
+            order, fill = execution.order, execution.fill
+            working = account.orders[order.id]
+            self._filled[order.id] = filled = self._filled.get(order.id, ZERO) + fill.qty
+            require(fill.qty > 0, "a fill is of something", execution)
+            if order.entry_id is not None:
+                sold = self._exited[order.entry_id] = self._exited.get(order.entry_id, ZERO) + fill.qty
+                opened = self._filled.get(order.entry_id, ZERO)
+                require(
+                    sold <= opened,
+                    "exits close no more than was opened",
+                    f"{working.name}: {sold} of {opened}",
+                )
+            elif order.group_id is not None:
+                sold = self._exited[order.group_id] = self._exited.get(order.group_id, ZERO) + fill.qty
+                first = account.orders[order.group_id]
+                require(sold <= self._asked[first.order.id], "exits of a pair share their quantity", working)
+            require(
+                filled <= max(working.order.qty, order.qty), "filled <= quantity", f"{working.name}: {filled}"
+            )
+            require(
+                working.filled >= filled,
+                "an order knows its fills",
+                f"{working.name}: {working.filled}, {filled}",
+            )
+            self._in_time(execution)
+            _closes_only(life, execution)
+            _price(execution)
+        self._executions = len(account.executions)
+
+    def _in_time(self, execution: Execution) -> None:
+        order, at_ns = execution.order, execution.at_ns
+        require(
+            order.accepted_ns <= at_ns and order.arrives_ns <= at_ns, "no fill before the order acts", order
+        )
+        require(at_ns < order.expires_ns, "no fill at or after its end", order)
+        session = self.world.sessions.current_or_next(at_ns, order.hours)
+        require(session.is_open(at_ns, order.hours), "no fill while its hours are closed", order)
+        for halt in self.world.halts:
+            halted = halt.symbol == order.underlying and halt.at_ns < at_ns < halt.until_ns
+            require(not halted, "no fill while its stock is halted", order)
+        for part in execution.parts:
+            age = at_ns - part.quote.ts
+            require(
+                0 <= age <= max_age_ns(order.asset_class, at_ns),
+                "no fill on a stale quote",
+                f"{order}, {age} ns",
+            )
+            sound = condition(part.quote) in (QuoteCondition.NORMAL, QuoteCondition.LOCKED)
+            require(sound, "fills are on sound quotes", part)
+            require(part.quote.symbol == part.symbol, "a fill is on the quote of its instrument", part)
+
+    def _moved(self, life: Life, operation: Operation) -> None:
+        account = life.account
+        for move in account.moves[self._moves :]:
+            known = self._statuses.get(move.order_id)
+            require(known is move.before, "a status changes from what it was", move)
+            if known is not None:
+                require(move.after in TRANSITIONS[known], "statuses change along the table", move)
+            self._statuses[move.order_id] = move.after
+            if move.after not in OPEN_STATUSES:
+                _ended(account.orders[move.order_id])
+        self._moves = len(account.moves)
+        for working in account.open.values():
+            order = working.order
+            require(self._statuses[order.id] is working.status, "an order's status is its last", working)
+            require(
+                working.filled < order.qty or order.notional is not None,
+                "an open order has something left",
+                working,
+            )
+            late = order.expires_ns <= operation.at_ns
+            require(not late, "no order outlives its end", working)
+        require(
+            life.matcher.order_ids() == set(account.open), "the matcher works the open orders",
+            [account.orders[i].name for i in life.matcher.order_ids() ^ set(account.open)],
+        )  # fmt: skip
+
+    def _holds(self, life: Life) -> None:
+        account = life.account
+        cash, offered = ZERO, dict[str, Decimal]()
+        for working in account.open.values():
+            require(working.reserved.cash >= 0, "holds are never negative", working)
+            cash += working.reserved.cash
+            for symbol, qty in working.reserved.positions.items():
+                require(qty > 0, "holds are never negative", working)
+                held = account.positions.get(symbol, EMPTY).qty
+                require(
+                    held * _way(working.order, symbol) < 0,
+                    "only what it closes is held for an order",
+                    working,
+                )
+                offered[symbol] = offered.get(symbol, ZERO) + qty
+        require(account.held == cash, "cash held is the sum of the holds", f"{account.held} and {cash}")
+        require(
+            account.offered == offered,
+            "what is offered is the sum of the holds",
+            f"{account.offered}, {offered}",
+        )
+        for symbol, qty in offered.items():
+            held = account.positions.get(symbol, EMPTY).qty
+            require(qty <= abs(held), "no more is offered than is held", f"{symbol}: {qty} of {held}")
+
+    def _groups(self, life: Life) -> None:
+        """Exits follow what their entry has filled, and never close more."""
+        account = life.account
+        for working in account.open.values():
+            entry_id = working.order.entry_id
+            if entry_id is None:
+                continue
+            entry = account.orders[entry_id]
+            if working.status is OrderStatus.HELD:
+                require(entry.is_open, "no exit waits for an entry that is over", working)
+                require(not entry.filled, "an exit works once its entry has filled", working)
+            elif working.role is not Role.NONE:
+                require(entry.filled > 0, "an exit works only for what its entry has filled", working)
+
+    def _all_is_over(self, life: Life) -> None:
+        account = life.account
+        require(not account.open, "everything ends", [w.name for w in account.open.values()])
+        require(
+            not account.held and not account.offered,
+            "holds are released at the end",
+            f"{account.held}, {account.offered}",
+        )
+        require(len(life.matcher) == 0, "the matcher is empty at the end", len(life.matcher))
+        for working in account.orders.values():
+            require(
+                working.status is self._statuses[working.order.id], "terminal orders do not move", working
+            )
+            require(
+                working.filled == self._filled.get(working.order.id, ZERO),
+                "filled is the sum of the fills",
+                working,
+            )
+
+    # -- margin ------------------------------------------------------------------------------------
+
+    def _margin(self, life: Life, at_ns: int) -> None:
+        """The requirement of the book, and of what follows from it."""
+        holdings = _holdings(life, life.account.positions)
+        if not holdings or any(not life.marks.get(s) for s in _marked(holdings)):
+            return
+        self.margin_checks += 1
+        rules = margin.rules_on(exchange_date(at_ns))
+
+        def required(of: Iterable[Holding]) -> tuple[Decimal, Decimal]:
+            return _exact(of, life, rules)
+
+        whole = required(holdings)
+        require(required(holdings[::-1]) == whole, "margin does not depend on the order of legs", holdings)
+        alone = [required([holding]) for holding in holdings]
+        naive = tuple(sum((each[n] for each in alone), ZERO) for n in (0, 1))
+        require(_below(whole, naive), "margin is never above the naive sum", f"{whole}, {naive}, {holdings}")
+        for holding, each in zip(holdings, alone, strict=True):
+            thrice = required([Holding(holding.instrument, 3 * holding.qty)])
+            require(
+                thrice == (3 * each[0], 3 * each[1]),
+                "margin of one leg is linear in its quantity",
+                f"{holding}: {each}, {thrice}",
+            )
+        if _is_searched(holdings):
+            twice = required([Holding(h.instrument, 2 * h.qty) for h in holdings])
+            require(
+                _below(twice, (2 * whole[0], 2 * whole[1])), "twice the book never requires more than twice as much",
+                f"{whole}, {twice}, {holdings}",
+            )  # fmt: skip
+            options = [s for s in life.quotes if life.instrument(s).right is not None]
+            added = Holding(life.instrument(options[at_ns // 1_000_000_000 % len(options)]), Decimal(1))
+            held = life.account.positions.get(added.instrument.symbol, EMPTY).qty
+            if held >= 0:
+                more = required([*holdings, added])
+                require(
+                    _below(more, whole), "a long option more never raises margin", f"{added}: {whole}, {more}"
+                )
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def _expired(self, book: Mapping[str, Position], found: Expiration, prices: Mapping[str, int]) -> None:
+        """Expiration neither makes nor takes money, beside what was forgone; verticals stay in their width."""
+        world = self.world
+        due = {o.symbol for o in found.outcomes}
+        terms = {symbol: world.terms(symbol) for symbol in due}
+        before = after = ZERO
+        for symbol, held in book.items():
+            if symbol in terms:
+                worth = terms[symbol].intrinsic(prices)  # less than a cent a share lapses
+                before += held.qty * (worth if worth >= CENT * terms[symbol].multiplier else ZERO)
+        for posting in found.postings:
+            after += posting.cash
+            if posting.symbol not in terms:
+                after += posting.qty * from_ticks(prices[posting.symbol])
+        forgone = sum(
+            (o.amount for o in found.outcomes if o.fate in (Fate.NOT_EXERCISED_UNAFFORDABLE, Fate.NOT_EXERCISED_INSTRUCTED)),
+            ZERO,
+        )  # fmt: skip
+        require(before - forgone == after, "expiration conserves value", f"{before} − {forgone} and {after}")
+        for symbol in due:
+            require(symbol not in world.account.account.positions, "what has expired is gone", symbol)
+        self._no_orphans(found, terms)
+        for one, other in combinations(sorted(due), 2):
+            if book[one].qty * book[other].qty < 0 and _is_vertical(terms[one], terms[other]):
+                _settles_within_its_width(terms, one, other, prices, book[one].qty > 0)
+
+    def _no_orphans(self, found: Expiration, terms: Mapping[str, OptionTerms]) -> None:
+        """A long that offsets an assigned short is never forgone."""
+        net: dict[tuple[str, Right], Decimal] = {}
+        forgone: set[tuple[str, Right]] = set()
+        for outcome in found.outcomes:
+            kind = (terms[outcome.symbol].underlying, terms[outcome.symbol].right)
+            if outcome.fate in (Fate.EXERCISED, Fate.ASSIGNED):
+                net[kind] = net.get(kind, ZERO) + outcome.qty
+            if outcome.fate is Fate.NOT_EXERCISED_UNAFFORDABLE:
+                forgone.add(kind)
+        for kind in forgone:
+            require(net.get(kind, ZERO) >= 0, "no orphan legs at expiration", found.outcomes)
+
+    def _split(self, event: Split, book: Mapping[str, Position], effect: Effect) -> None:
+        """Worth the same at the split price, to the cent of a fraction; nobody's cost changes."""
+        held = book.get(event.symbol, EMPTY)
+        price = from_ticks(event.close)
+        after = sum((p.qty for p in effect.postings if p.symbol == event.symbol), held.qty)
+        cash = sum((p.cash for p in effect.postings), ZERO)
+        gap = held.qty * price - after * price * event.old / event.new - cash
+        require(abs(gap) <= CENT, "a split leaves the account worth what it was", f"{gap}")
+
+
+def _closes_only(life: Life, execution: Execution) -> None:
+    """Exits never open anything."""
+    if life.account.orders[execution.order.id].role in (Role.NONE, Role.ENTRY):
+        return
+    for symbol, before in execution.before.items():
+        traded = sum(
+            (p.qty if p.side is Side.BUY else -p.qty for p in execution.parts if p.symbol == symbol), ZERO
+        )
+        after = before + traded
+        require(
+            before * traded < 0 and before * after >= 0,
+            "exits never open a position",
+            f"{symbol}: {execution}",
+        )
+
+
+def _price(execution: Execution) -> None:
+    """No fill beyond its limit; a package's legs lie inside their NBBO, in their ratios, and add up."""
+    order, fill = execution.order, execution.fill
+    buys = order.side is Side.BUY
+    if order.limit is not None and order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        require(
+            fill.price <= order.limit if buys else fill.price >= order.limit,
+            "no fill beyond its limit",
+            execution,
+        )
+    if order.legs:
+        require(len(fill.legs) == len(order.legs), "a package fills whole", execution)
+        for leg_fill in fill.legs:
+            quote = leg_fill.quote
+            require(quote.bid <= leg_fill.price <= quote.ask, "every leg inside its NBBO", execution)
+            require(leg_fill.qty == fill.qty * leg_fill.leg.ratio, "legs fill in their ratios", execution)
+        summed = net_of([leg.leg for leg in fill.legs], [leg.price for leg in fill.legs])
+        require(summed == fill.price, "the legs add up to the net price", execution)
+        return
+    quote = execution.parts[0].quote
+    if fill.rule is Rule.LIMIT_RESTING:
+        # A resting order trades at its own price, however far the market came through it.
+        require(
+            fill.price >= quote.ask if buys else fill.price <= quote.bid,
+            "a resting order was reached",
+            execution,
+        )
+    else:
+        require(quote.bid <= fill.price <= quote.ask, "fills lie inside the NBBO", execution)
+
+
+def _way(order: Order, symbol: str) -> int:
+    side = next((leg.side for leg in order.legs if leg.symbol == symbol), order.side)
+    return 1 if side is Side.BUY else -1
+
+
+def _ended(working: Working) -> None:
+    require(working.closed_ns is not None, "what is over has an end", working)
+    require(
+        not working.reserved.cash and not working.reserved.positions, "what is over holds nothing", working
+    )
+    if working.status is OrderStatus.FILLED:
+        require(working.filled == working.order.qty, "filled means all of it", working)
+    if working.order.tif is TimeInForce.FOK and working.status is not OrderStatus.FILLED:
+        require(not working.filled, "FOK is all or nothing", working)
+
+
+def _holdings(life: Life, positions: Mapping[str, Position]) -> list[Holding]:
+    return [Holding(life.instrument(symbol), held.qty) for symbol, held in positions.items()]
+
+
+def _tickers(holdings: Iterable[Holding]) -> set[str]:
+    return {name for h in holdings for name in (h.instrument.symbol, h.instrument.underlying)}
+
+
+def _marked(holdings: Iterable[Holding]) -> set[str]:
+    """The symbols that a requirement asks the price of."""
+    return {h.instrument.underlying for h in holdings} | {h.instrument.symbol for h in holdings if h.qty < 0}
+
+
+def _exact(holdings: Iterable[Holding], life: Life, rules: MarginRules) -> tuple[Decimal, Decimal]:
+    """Initial and maintenance before they are rounded to the cent."""
+    found = margin.requirement(holdings, marks=life.marks, rules=rules, classes=life.classes())
+    return (
+        sum((g.initial for g in found.initial_groups), ZERO),
+        sum((g.maintenance for g in found.groups), ZERO),
+    )
+
+
+def _below(one: tuple[Decimal, ...], other: tuple[Decimal, ...]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _is_searched(holdings: Iterable[Holding]) -> bool:
+    counts: dict[str, int] = {}
+    for holding in holdings:
+        counts[holding.instrument.underlying] = counts.get(holding.instrument.underlying, 0) + 1
+    return max(counts.values()) <= _LEGS_MAX
+
+
+def _is_vertical(one: OptionTerms, other: OptionTerms) -> bool:
+    return (one.underlying, one.right, one.expires_ns) == (other.underlying, other.right, other.expires_ns)
+
+
+def _settles_within_its_width(
+    terms: Mapping[str, OptionTerms], one: str, other: str, prices: Mapping[str, int], one_is_long: bool
+) -> None:
+    """One vertical alone: what it settles for lies between nothing and its width."""
+    sign = 1 if one_is_long else -1
+    book = {one: Position(Decimal(sign), ZERO), other: Position(Decimal(-sign), ZERO)}
+    at_ns = terms[one].expires_ns
+    found = expire(
+        book,
+        terms={s: terms[s] for s in book},
+        prices=prices,
+        means=Means(Decimal(10**7), short_rate=ZERO),
+        at_ns=at_ns,
+    )
+    value = sum((p.cash for p in found.postings), ZERO)
+    value += sum((p.qty * from_ticks(prices[p.symbol]) for p in found.postings if p.symbol not in book), ZERO)
+    width = abs(terms[one].strike - terms[other].strike)
+    long, short = (terms[one], terms[other]) if one_is_long else (terms[other], terms[one])
+    is_debit = (long.strike < short.strike) is (long.right is Right.CALL)
+    most = from_ticks(width) * terms[one].multiplier
+    low, high = (ZERO, most) if is_debit else (-most, ZERO)
+    require(low <= value <= high, "a vertical settles within its width", f"{one}, {other}: {value}")

@@ -13,12 +13,12 @@ import msgspec
 from mbt.engine import cost, margin
 from mbt.engine.cost import NoPrice, Quotes, Trade
 from mbt.engine.margin import Approval, Level, MarginRules, OptionClass, Requirement
-from mbt.engine.orders import FillPreference, Side
+from mbt.engine.orders import FillPreference, OrderClass, Side
 from mbt.engine.tickets import Ticket
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import down_to, from_ticks, up_to_cents
 from raxx.market import listing
-from raxx.market.contracts import AssetClass, Instrument, parse_symbol
+from raxx.market.contracts import AssetClass, Instrument, Right, parse_symbol
 
 ZERO = Decimal(0)
 # Less than this a fractional buy may not cost: below, its cost would round to nothing.
@@ -139,6 +139,13 @@ class EquityTooLow(RaxxError):
     http_status = 403
 
 
+class MisplacedExits(RaxxError):
+    """Exits follow an entry that opens a position, or stand beside each other for one that is there."""
+
+    code = "MISPLACED_EXITS"
+    http_status = 403
+
+
 class OrderTooSmall(RaxxError):
     code = "ORDER_TOO_SMALL"
     http_status = 422
@@ -149,13 +156,14 @@ def holds(
 ) -> Holds:
     """What `ticket` reserves. `quotes` price what has no limit.
 
-    Raises NoPrice, NoMark, InsufficientBuyingPower, InsufficientQuantity, NotApproved, NotInCashAccount,
+    Raises NoPrice, NoMark, InsufficientBuyingPower, InsufficientQuantity, MisplacedExits, NotApproved, NotInCashAccount,
     UncoveredShort, EquityTooLow or OrderTooSmall: each says what would be accepted.
     """
     qty = cost.quantity(ticket, quotes)
     traded = cost.trades(ticket, instruments, qty)
     closing = _closing(traded, account)
     _check_one_way(ticket, traded, closing, account)
+    _check_exits(ticket, closing)
     opens = any(abs(trade.qty) > closing.get(trade.instrument.symbol, ZERO) for trade in traded)
     if not opens and not _has_shorts(account) and not account.pending:
         return Holds(ZERO, closing, qty)  # delivers what nothing else needs
@@ -228,8 +236,8 @@ def effect(
     debit = _debit(ticket, instruments, traded, price, qty)
     required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
     now = _state(account)
-    base = _with_pending(now, account.pending)
-    before, after = required(base), required(_plus(base, traded))
+    judged = [(required(base), required(_plus(base, traded))) for base in _bases(now, account)]
+    before, after = max(judged, key=lambda pair: pair[1].initial - pair[0].initial)
     if account.type is AccountType.CASH:
         available = account.cash - account.cash_held - required(now).maintenance
         # A credit comes with the fill; until then the order holds what it will have to set aside in full.
@@ -261,12 +269,46 @@ def _plus(positions: _Positions, traded: Iterable[Trade]) -> dict[Instrument, De
     return after
 
 
+def _bases(now: _Positions, account: AccountView) -> list[dict[Instrument, Decimal]]:
+    """What the account may hold when the new order fills: open orders that sell may have filled before it, or not.
+
+    Single sales always count: they only take away. A package may also bring cover; so a margin account is judged
+    with all of them and with none. In a cash account no option covers another, and of each package that part
+    counts which leaves more short.
+    """
+    if account.type is AccountType.CASH:
+        return [_with_new_shorts(now, account.pending)]
+    singles = [traded for traded in account.pending if len(traded) == 1]
+    base = _with_pending(now, singles)
+    if len(singles) == len(account.pending):
+        return [base]
+    return [base, _with_pending(now, account.pending)]
+
+
 def _with_pending(positions: _Positions, pending: Iterable[Iterable[Trade]]) -> dict[Instrument, Decimal]:
-    """As if every open order that sells had filled: it may, before the new one. Buys cover nothing until they do."""
     after = dict(positions)
     for traded in pending:
         after = _plus(after, traded)
     return after
+
+
+def _with_new_shorts(positions: _Positions, pending: Iterable[Iterable[Trade]]) -> dict[Instrument, Decimal]:
+    after = dict(positions)
+    for traded in pending:
+        parts = tuple(traded)
+        for right in (None, *Right):
+            moved = _plus(after, (trade for trade in parts if trade.instrument.right is right))
+            if _weight(moved, right) > _weight(after, right):
+                after = moved
+    return after
+
+
+def _weight(positions: _Positions, right: Right | None) -> Decimal:
+    """What binds stock or cash of a cash account: short calls, short puts by their strikes, shares that are gone."""
+    held = [(i, qty) for i, qty in positions.items() if i.right is right]
+    if right is None:
+        return -sum((qty for _, qty in held), ZERO)
+    return -sum((min(qty, ZERO) * (i.strike if right is Right.PUT else 1) for i, qty in held), ZERO)
 
 
 def _as_holdings(positions: _Positions) -> list[margin.Holding]:
@@ -306,14 +348,32 @@ def _check_one_way(
     for trade in traded:
         symbol = trade.instrument.symbol
         closes, qty = closing.get(symbol, ZERO), abs(trade.qty)
+        # Even of a position that other orders close already: it would open beside them.
+        against = account.holdings.get(symbol, NOTHING).qty * trade.qty < 0
         is_stock = trade.instrument.asset_class is AssetClass.EQUITY
         may_open = trade.qty > 0 or account.type is AccountType.MARGIN or not is_stock
         if (
-            (closes and closes < qty)
+            (against and closes < qty)
             or (not closes and not may_open)
             or (trade.qty < 0 and not closes and qty % 1)
         ):
             raise _too_many(ticket, symbol, closes, qty, sells=trade.qty < 0, may_open=may_open)
+
+
+def _check_exits(ticket: Ticket, closing: Mapping[str, Decimal]) -> None:
+    """A bracket or OTO begins with an order that opens: the exits of one that closes would open. An OCO closes."""
+    if not ticket.has_exits or bool(closing) is (ticket.order_class is OrderClass.OCO):
+        return
+    if closing:
+        text = "This order closes a position, so its exits would open one."
+        remedy = "Send it without exits, or send an oco for the position that is there."
+    else:
+        text = f"There is no position in {ticket.symbol} that these two exits could close."
+        remedy = "Open the position first, or send a bracket."
+    raise MisplacedExits(
+        f"{text} {remedy}", field="order_class", rule="exits close what an entry opens, or what is there",
+        value=ticket.order_class, remedy=remedy,
+    )  # fmt: skip
 
 
 def _is_plain_purchase(traded: Sequence[Trade], closing: Mapping[str, Decimal]) -> bool:
@@ -326,7 +386,10 @@ def _purchase_cost(
     if ticket.notional is not None:
         needed = ticket.notional
     else:
-        needed = up_to_cents(qty * cost.unit_price(ticket, instruments, quotes) * instruments[0].multiplier)
+        price = cost.unit_price(
+            ticket, instruments, quotes
+        )  # of a package a credit, if somebody asks for that
+        needed = max(up_to_cents(qty * price * instruments[0].multiplier), ZERO)
     if needed < COST_MIN and instruments[0].asset_class is AssetClass.EQUITY and qty % 1:
         raise OrderTooSmall(
             f"A fraction of a share is bought from ${COST_MIN} on; this is ${needed:f}. Buy more.",

@@ -121,6 +121,9 @@ _REFUSALS = {
 _ENDINGS = {
     Why.OCO_SIBLING_FILLED: "the other exit of the pair filled, and the two share one quantity",
     Why.PARENT_ENDED: "its entry ended without a fill, so there was nothing to exit from",
+    Why.GROUP_CANCELED: "another order of its group was canceled, and they belong together",
+    Why.POSITION_GONE: "an expiration, an assignment or another event took the position that it would have closed",
+    Why.CASH_GONE: "an event took the cash that it had reserved",
 }
 
 _RULES = {

@@ -52,6 +52,9 @@ class Why(StrEnum):
     SIZE_TOO_SMALL = "SIZE_TOO_SMALL"
     OCO_SIBLING_FILLED = "OCO_SIBLING_FILLED"
     PARENT_ENDED = "PARENT_ENDED"
+    GROUP_CANCELED = "GROUP_CANCELED"
+    POSITION_GONE = "POSITION_GONE"
+    CASH_GONE = "CASH_GONE"
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -132,7 +135,7 @@ def decide(
         case OrderType.STOP:
             return _stop(order, market, progress)
         case OrderType.STOP_LIMIT:
-            return _stop_limit(order, market, progress)
+            return _stop_limit(order, market, progress, arriving=arriving)
         case OrderType.TRAILING_STOP:
             return _trailing_stop(order, market, progress)
 
@@ -184,7 +187,7 @@ def _limit(
 ) -> tuple[Fill | Rest, Progress]:
     limit = _limit_of(order)
     if order.preference is not FillPreference.CONSERVATIVE:
-        return _limit_in_the_spread(order, market, progress, limit)
+        return _limit_in_the_spread(order, market, progress, limit, arriving=arriving)
     price = touch(order, market)
     if not _at_least_as_good(order, price, limit):
         return Rest(Why.LIMIT_NOT_REACHED), progress
@@ -196,18 +199,18 @@ def _limit(
 
 
 def _limit_in_the_spread(
-    order: Order, market: Market, progress: Progress, limit: int
+    order: Order, market: Market, progress: Progress, limit: int, *, arriving: bool
 ) -> tuple[Fill | Rest, Progress]:
+    had_joined = progress.joined
+    if order.preference is FillPreference.AGGRESSIVE:
+        joins = market.bid >= limit if order.side is Side.BUY else market.ask <= limit
+        if joins is not had_joined:
+            progress = msgspec.structs.replace(progress, joined=joins)
     mid = middle(order, market)
     if _at_least_as_good(order, mid, limit):
         return _fill(order, market, progress, mid, Rule.LIMIT_MID)
-    if order.preference is FillPreference.AGGRESSIVE:
-        near = market.bid if order.side is Side.BUY else market.ask
-        stands = near >= limit if order.side is Side.BUY else near <= limit
-        if progress.joined and not stands:
-            return _fill(order, market, progress, limit, Rule.LIMIT_JOINED)
-        if stands is not progress.joined:
-            progress = msgspec.structs.replace(progress, joined=stands)
+    if had_joined and not progress.joined and not arriving:
+        return _fill(order, market, progress, limit, Rule.LIMIT_JOINED)
     return Rest(Why.LIMIT_NOT_REACHED), progress
 
 
@@ -217,9 +220,11 @@ def _stop(order: Order, market: Market, progress: Progress) -> tuple[Fill | Rest
     return _fill(order, market, _triggered(progress), touch(order, market), Rule.STOP_TOUCH)
 
 
-def _stop_limit(order: Order, market: Market, progress: Progress) -> tuple[Fill | Rest, Progress]:
+def _stop_limit(
+    order: Order, market: Market, progress: Progress, *, arriving: bool
+) -> tuple[Fill | Rest, Progress]:
     if progress.triggered:
-        return _limit(order, market, progress, arriving=False, marketable=Rule.STOP_LIMIT_MARKETABLE)
+        return _limit(order, market, progress, arriving=arriving, marketable=Rule.STOP_LIMIT_MARKETABLE)
     if not is_triggered(order, market, stop_level(order, 0)):
         return Rest(Why.STOP_NOT_REACHED), progress
     return _limit(order, market, _triggered(progress), arriving=True, marketable=Rule.STOP_LIMIT_MARKETABLE)

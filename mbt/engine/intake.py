@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from mbt.engine import buying_power, tickets, timing
-from mbt.engine.buying_power import AccountView
+from mbt.engine.buying_power import AccountView, Holds
 from mbt.engine.orders import FillPreference, Leg, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
 from raxx.market.contracts import AssetClass, Instrument
@@ -60,12 +60,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 def accept(
     ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Mapping[str, Quote],
-    sessions: Sessions, now_ns: int,
+    sessions: Sessions, now_ns: int, reserved: Holds | None = None,
 ) -> tuple[Draft, ...]:  # fmt: skip
     """Judge `ticket` at `now_ns`, with `quotes` the NBBO in force then: the orders that it makes, the main one
     first (an entry before its exits).
 
-    `instruments` are those of `ticket.symbols`. Raises InvalidInput for terms that make no order, and a denial
+    `instruments` are those of `ticket.symbols`. `reserved`: what an exit holds whose place this one takes; only its
+    prices have changed, so it needs no more. Raises InvalidInput for terms that make no order, and a denial
     (OutsideSession, ContractExpired, NoPrice, InsufficientBuyingPower, InsufficientQuantity) for an order that
     cannot be taken now.
     """
@@ -73,7 +74,7 @@ def accept(
     timing.check_moment(ticket, instruments, sessions=sessions, now_ns=now_ns)
     drafts = _drafts(ticket, instruments, account=account, sessions=sessions, now_ns=now_ns)
     main = drafts[0]
-    holds = buying_power.holds(ticket, instruments, account=account, quotes=quotes)
+    holds = reserved or buying_power.holds(ticket, instruments, account=account, quotes=quotes)
     return (
         msgspec.structs.replace(main, cash_hold=holds.cash, position_holds=holds.positions, qty=holds.qty),
         *drafts[1:],

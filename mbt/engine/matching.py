@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
-from operator import length_hint
+from operator import is_, length_hint
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,8 +12,8 @@ import msgspec
 
 from mbt.engine.book import Guard, SymbolBook
 from mbt.engine.fills import Fill, Market, Why, decide, usable
-from mbt.engine.orders import FRESH, NEVER_NS, Order, OrderStatus, Progress
-from mbt.engine.packages import package_quote
+from mbt.engine.orders import FRESH, NEVER_NS, Order, OrderStatus, Progress, Side
+from mbt.engine.packages import PackageQuote, package_quote
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Session, Sessions
 
@@ -64,17 +64,20 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
 
 class Activated(msgspec.Struct, frozen=True, gc=False):
-    """A fill of its entry lets this exit work for `order.qty`."""
+    """A fill of its entry lets this exit work, for `qty` more."""
 
     order: Order
     at_ns: int
+    qty: Decimal
 
 
 class Resized(msgspec.Struct, frozen=True, gc=False):
-    """A fill of its entry or of its sibling changed the quantity of this exit to `order.qty`."""
+    """The exit is for less, `order.qty`: its sibling took some, or its entry ended and will fill no more.
+    `taken` is what the sibling took of that for which it was at work."""
 
     order: Order
     at_ns: int
+    taken: Decimal
 
 
 # A moment on the matcher's own time line: 2t stands for "at t, before the quotes stamped t",
@@ -105,6 +108,10 @@ class Matcher:
         self._exits: dict[UUID, list[UUID]] = {}  # by the entry that activates them
         self._groups: dict[UUID, set[UUID]] = {}  # exits that share their quantity
         self._held: set[UUID] = set()
+        self._coming: dict[UUID, Decimal] = {}  # what exits get at the end of this instant
+        self._drawn: dict[
+            UUID, tuple[tuple[Quote, ...], Decimal]
+        ] = {}  # what a capped exit took of which quote
         self._halted: dict[str, int] = {}  # underlying: since when, or until when it was
         self._arrivals: list[tuple[Moment, int, Order]] = []  # heap
         self._expiries: list[int] = []  # heap of instants; day orders share theirs
@@ -139,7 +146,7 @@ class Matcher:
         if order.id in self._orders:
             return
         self._orders[order.id] = order
-        if resting and order.legs:
+        if resting and _remembers_arrival(order):
             progress = msgspec.structs.replace(progress, arrived=True)
         if progress is not FRESH:
             self._progress[order.id] = progress
@@ -152,17 +159,35 @@ class Matcher:
         if held:
             self._held.add(order.id)
         elif resting:
-            self._rest(order, progress)
+            self._put_in(order, waits=False)
         else:
             self._arrive_at(2 * max(order.arrives_ns, order.accepted_ns) + 1, order)
 
     def remove(self, order_id: UUID) -> bool:
-        """Forget an order that its owner canceled or replaced. Whether it was here."""
+        """Forget an order that its owner canceled or replaced. Whether it was here.
+
+        The exits of an entry are then for what it has filled; those that wait for its first fill must be
+        removed as well.
+        """
         if order_id not in self._orders:
             return False
-        self._take_out(self._orders[order_id])  # its arrival or expiry still to come is skipped
+        order = self._orders[order_id]
+        self._take_out(order)  # its arrival or expiry still to come is skipped
+        leaves, filled = self._leaves(order), self._progress.get(order_id, FRESH).filled
         self._forget(order_id)
+        if filled:
+            self._settle_exits(order_id, leaves, self.now_ns)
         return True
+
+    def canceled_with(self, order_id: UUID) -> list[UUID]:
+        """What else ends when the owner cancels this order, in order of acceptance: with an entry the exits that wait
+        for its first fill, with an exit its sibling and an entry that still works."""
+        order = self._orders[order_id]
+        found = [exit_id for exit_id in self._exits.get(order_id, ()) if exit_id in self._held]
+        found += self._groups.get(order.group_id, ()) if order.group_id is not None else ()
+        if order.entry_id is not None and order.entry_id in self._orders:
+            found += [order.entry_id, *self._exits[order.entry_id]]
+        return sorted(set(found) - {order_id}, key=self._number_of)
 
     def halt(self, underlying: str, *, until_ns: int = NEVER_NS) -> None:
         """Nothing of that stock, its options included, trades before a quote stamped after `until_ns`."""
@@ -189,7 +214,9 @@ class Matcher:
     def skip_to(self, in_force: Iterable[Quote]) -> None:
         """Take these for the last quotes of their symbols. They and those before them concern no order."""
         for quote in in_force:
-            self._book(quote.symbol).last = quote
+            book = self._book(quote.symbol)
+            if book.last != quote:  # else it may be the very update that an order has just taken size of
+                book.last = quote
 
     def take(self) -> list[Decision]:
         """The decisions since the last call, in the order in which they fell."""
@@ -231,7 +258,7 @@ class Matcher:
         while self._arrivals and self._arrivals[0][0] <= due:
             moment, _, order = heappop(self._arrivals)
             if order.id in self._orders:
-                self._arrive(self._orders[order.id], before_quotes=moment % 2 == 0)
+                self._come(self._orders[order.id], before_quotes=moment % 2 == 0)
 
     def _arrive_at(self, moment: Moment, order: Order) -> None:
         heappush(self._arrivals, (moment, order.number, order))
@@ -246,10 +273,11 @@ class Matcher:
     def _expire(self, at_ns: int) -> None:
         """End the orders of that instant that are still here, in order of acceptance."""
         over = [self._orders[i] for i in self._expiring.pop(at_ns) if i in self._orders]
-        for order in sorted(over, key=_number):
-            if order.id in self._orders:
+        for order_id in [order.id for order in sorted(over, key=_number)]:
+            order = self._orders.get(order_id)
+            if order is not None:  # else its entry took it along
                 self._take_out(order)
-                self._close(Closed(order, at_ns, OrderStatus.EXPIRED))
+                self._end(Closed(order, at_ns, OrderStatus.EXPIRED))
 
     def _session(self, hours: Hours, at_ns: int) -> Session:
         """The session whose `hours` are in progress at `at_ns`, or the next."""
@@ -318,9 +346,21 @@ class Matcher:
         due.sort(key=_by_number)
         for order, market in due:
             current = self._orders.get(order.id)
-            if current is not None:  # else its sibling has just filled
-                self._judge(current, market, arriving=order.number in arriving, now_ns=now_ns)
+            if current is None:
+                continue  # its sibling has just filled
+            is_first = order.number in arriving
+            if order.legs:
+                is_first = not self._progress.get(order.id, FRESH).arrived
+            self._judge(current, market, arriving=is_first, now_ns=now_ns)
         book.set_guard()
+
+    def _come(self, order: Order, *, before_quotes: bool) -> None:
+        """The instant of an arrival. An exit comes again whenever its entry fills more."""
+        self._coming.pop(order.id, None)
+        if order.entry_id is not None:
+            self._take_out(order)
+        if self._room(order) > 0:
+            self._arrive(order, before_quotes=before_quotes)
 
     def _arrive(self, order: Order, *, before_quotes: bool) -> None:
         """`before_quotes`: its hours open at this instant, and it waits for what they bring."""
@@ -330,7 +370,7 @@ class Matcher:
             self._judge(order, market, arriving=True, now_ns=now_ns)
             return
         if order.is_immediate:
-            self._close(Closed(order, now_ns, order.unfilled, why, market))
+            self._end(Closed(order, now_ns, order.unfilled, why, market))
             return
         session = self._session(order.hours, now_ns)
         if not session.is_open(now_ns, order.hours):
@@ -338,76 +378,126 @@ class Matcher:
             return
         if why is not None and why is not Why.OUTSIDE_SESSION:
             self._tell(order, now_ns, why, market)
-        self._wait(order)
+        self._put_in(order, waits=not self._progress.get(order.id, FRESH).arrived)
 
     def _judge(self, order: Order, market: Market, *, arriving: bool, now_ns: int) -> None:
         """Act on a usable quote. The order is in no list of a book at this moment."""
         before = self._progress.get(order.id, FRESH)
-        if order.legs:
-            arriving = not before.arrived
-        outcome, after = decide(order, market, before, arriving=arriving)
-        if order.legs and not after.arrived:
+        asked = order
+        if order.entry_id is not None:
+            room = self._room(order)
+            if room <= 0:
+                return  # it has sold all that was bought so far, and sees nothing until its entry fills more
+            drawn = self._drawn_of(order, market)
+            if drawn:
+                room = min(room, (market.ask_size if order.side is Side.BUY else market.bid_size) - drawn)
+                if room <= 0:
+                    self._put_in(order, waits=False)
+                    return
+            asked = msgspec.structs.replace(order, qty=before.filled + room)
+        outcome, after = decide(asked, market, before, arriving=arriving)
+        if _remembers_arrival(order) and not after.arrived:
             after = msgspec.structs.replace(after, arrived=True)
         if isinstance(outcome, Fill):
+            if outcome.qty < self._leaves(order) and not order.fills_once:
+                self._note(order, before, after, market, now_ns)  # it goes on, and must not forget
             self._filled(order, outcome, after, now_ns)
         elif order.fills_once:
-            self._close(Closed(order, now_ns, order.unfilled, outcome.why, market))
+            self._end(Closed(order, now_ns, order.unfilled, outcome.why, market))
         else:
             self._note(order, before, after, market, now_ns)
-            if arriving:
+            if arriving and not before.arrived:
                 self._decisions.append(Rested(order, now_ns, market))
-            self._rest(order, after)
+            self._put_in(order, waits=False)
 
     def _filled(self, order: Order, fill: Fill, after: Progress, now_ns: int) -> None:
         leaves = order.qty - after.filled if order.notional is None else Decimal(0)
         self._decisions.append(Filled(order, now_ns, fill, leaves))
+        self._progress[order.id] = after
+        if order.entry_id is not None and order.size_cap:
+            drawn = self._drawn_of(order, fill.quote) + fill.qty
+            self._drawn[order.id] = (_parts(fill.quote), drawn)
         if not leaves:
             self._forget(order.id)
-        elif order.fills_once:
-            self._progress[order.id] = after
-            self._close(Closed(order, now_ns, order.unfilled, Why.SIZE_TOO_SMALL, fill.quote))
-        else:
-            self._progress[order.id] = after
-            self._rest(order, after)
         self._shrink_siblings(order, fill.qty, now_ns)
         self._activate_exits(order, fill.qty, now_ns)
+        if not leaves:
+            return
+        if order.fills_once:
+            self._end(Closed(order, now_ns, order.unfilled, Why.SIZE_TOO_SMALL, fill.quote))
+        else:
+            self._put_in(order, waits=False)
 
     # -- orders that belong together -----------------------------------------------------------
 
+    def _room(self, order: Order) -> Decimal:
+        """How much of the order may fill now: of an exit what its entry has bought and its group not sold."""
+        leaves = self._leaves(order)
+        if order.entry_id is None:
+            return leaves
+        entry = self._orders.get(order.entry_id)
+        unbought = self._leaves(entry) if entry is not None else Decimal(0)
+        return leaves - unbought - self._coming.get(order.id, Decimal(0))
+
+    def _drawn_of(self, order: Order, market: Market) -> Decimal:
+        """How much of this very quote the exit has taken already."""
+        parts, qty = self._drawn.get(order.id, ((), Decimal(0)))
+        return qty if len(parts) and all(map(is_, parts, _parts(market))) else Decimal(0)
+
+    def _leaves(self, order: Order) -> Decimal:
+        return order.qty - self._progress.get(order.id, FRESH).filled
+
     def _shrink_siblings(self, order: Order, qty: Decimal, now_ns: int) -> None:
-        for sibling_id in (
-            sorted(self._groups.get(order.group_id, ()), key=self._number_of) if order.group_id else ()
-        ):
+        """The group has `qty` less to exit from."""
+        if order.group_id is None:
+            return
+        for sibling_id in sorted(self._groups.get(order.group_id, ()), key=self._number_of):
             if sibling_id == order.id:
                 continue
             sibling = self._orders[sibling_id]
-            if sibling.qty - qty <= self._progress.get(sibling_id, FRESH).filled:
+            if self._leaves(sibling) <= qty:
                 self._take_out(sibling)
-                self._close(Closed(sibling, now_ns, OrderStatus.CANCELED, Why.OCO_SIBLING_FILLED))
+                self._end(Closed(sibling, now_ns, OrderStatus.CANCELED, Why.OCO_SIBLING_FILLED))
             else:
-                self._resize(sibling, sibling.qty - qty, now_ns)
+                self._resize(sibling, sibling.qty - qty, now_ns, taken=qty)
 
     def _activate_exits(self, entry: Order, qty: Decimal, now_ns: int) -> None:
+        """They arrive once all quotes of this instant have been seen."""
         for exit_id in list(self._exits.get(entry.id, ())):
-            if exit_id not in self._held:
-                self._resize(self._orders[exit_id], self._orders[exit_id].qty + qty, now_ns)
-                continue
+            order = self._orders[exit_id]
             self._held.discard(exit_id)
-            active = self._orders[exit_id] = msgspec.structs.replace(self._orders[exit_id], qty=qty)
-            self._decisions.append(Activated(active, now_ns))
-            self._arrive_at(2 * max(now_ns, active.arrives_ns) + 1, active)
+            self._decisions.append(Activated(order, now_ns, qty))
+            if exit_id not in self._coming:
+                self._arrive_at(2 * now_ns + 1, order)
+            self._coming[exit_id] = self._coming.get(exit_id, Decimal(0)) + qty
 
-    def _resize(self, order: Order, qty: Decimal, now_ns: int) -> None:
+    def _settle_exits(self, entry_id: UUID, unbought: Decimal, now_ns: int) -> None:
+        """Their entry ended filled in part: they are for that, or over when all of it is sold already."""
+        for exit_id in list(self._exits.get(entry_id, ())):
+            order, filled = self._orders[exit_id], self._progress.get(exit_id, FRESH).filled
+            qty = order.qty - unbought
+            if qty > 0:
+                order = self._resize(order, qty, now_ns, taken=Decimal(0))
+            if qty > filled:
+                continue
+            self._take_out(order)
+            if filled:
+                self._end(Closed(order, now_ns, OrderStatus.FILLED))
+            else:
+                self._end(Closed(order, now_ns, OrderStatus.CANCELED, Why.OCO_SIBLING_FILLED))
+
+    def _resize(self, order: Order, qty: Decimal, now_ns: int, *, taken: Decimal) -> Order:
         """Change the quantity of an order, wherever it stands."""
         resized = msgspec.structs.replace(order, qty=qty)
-        self._decisions.append(Resized(resized, now_ns))
+        self._decisions.append(Resized(resized, now_ns, taken))
         self._orders[order.id] = resized
-        progress = self._progress.get(order.id, FRESH)
+        triggered = self._progress.get(order.id, FRESH).triggered
         for symbol in _symbols(order):
             book = self._book(symbol)
             was_waiting = order.number in book.waiting
-            if book.remove(order, triggered=progress.triggered):
-                book.wait(resized) if was_waiting else book.rest(resized, triggered=progress.triggered)
+            if book.remove(order, triggered=triggered) and self._room(resized) > 0:
+                book.wait(resized) if was_waiting else book.rest(resized, triggered=triggered)
+        return resized
 
     # -- the parts -----------------------------------------------------------------------------
 
@@ -429,22 +519,27 @@ class Matcher:
         return package_quote(order.legs, quotes), None
 
     def _unusable(self, order: Order, quote: Quote | None, now_ns: int) -> Why | None:
-        why = usable(quote, order, session=self._session(order.hours, now_ns), now_ns=now_ns)
-        if self._halted and why is not Why.OUTSIDE_SESSION and order.underlying in self._halted:
-            until_ns = self._halted[order.underlying]
-            if now_ns < until_ns or (quote is not None and quote.ts <= until_ns):
+        session = self._session(order.hours, now_ns)
+        until_ns = self._halted.get(order.underlying) if self._halted else None
+        if until_ns is not None and session.is_open(now_ns, order.hours):
+            seen = quote is not None and session.is_open(quote.ts, order.hours)
+            if now_ns < until_ns or (seen and quote is not None and quote.ts <= until_ns):
                 return Why.HALTED
-        return why
+        return usable(quote, order, session=session, now_ns=now_ns)
 
-    def _wait(self, order: Order) -> None:
-        """For the first usable quote."""
+    def _put_in(self, order: Order, *, waits: bool) -> None:
+        """Into the books. `waits`: for its first usable quote."""
+        progress = self._progress.get(order.id, FRESH)
+        if order.entry_id is not None and self._room(order) <= 0:
+            return
         for symbol in _symbols(order):
             book = self._book(symbol)
-            book.watch(order) if order.legs else book.wait(order)
-
-    def _rest(self, order: Order, progress: Progress) -> None:
-        for symbol in _symbols(order):
-            self._book(symbol).rest(order, triggered=progress.triggered)
+            if not waits:
+                book.rest(order, triggered=progress.triggered)
+            elif order.legs:
+                book.watch(order)
+            else:
+                book.wait(order)
 
     def _take_out(self, order: Order) -> None:
         """Out of every list of every book, if it is in any."""
@@ -452,22 +547,27 @@ class Matcher:
         for symbol in _symbols(order):
             self._book(symbol).remove(order, triggered=triggered)
 
-    def _close(self, decision: Closed) -> None:
-        """End an order, and the exits that can no longer be activated."""
+    def _end(self, decision: Closed) -> None:
+        """End an order; its exits end with it, or are for what it filled."""
         order = decision.order
-        untouched = not self._progress.get(order.id, FRESH).filled
+        leaves, filled = self._leaves(order), self._progress.get(order.id, FRESH).filled
         exits = list(self._exits.get(order.id, ()))
         self._forget(order.id)
         self._decisions.append(decision)
-        for exit_id in exits if untouched else ():
+        if filled:
+            self._settle_exits(order.id, leaves, decision.at_ns)
+            return
+        for exit_id in exits:
             held = self._orders[exit_id]
-            self._close(Closed(held, decision.at_ns, OrderStatus.CANCELED, Why.PARENT_ENDED))
+            self._end(Closed(held, decision.at_ns, OrderStatus.CANCELED, Why.PARENT_ENDED))
 
     def _forget(self, order_id: UUID) -> None:
         order = self._orders.pop(order_id)
         self._told.pop(order_id, None)
         self._progress.pop(order_id, None)
         self._held.discard(order_id)
+        self._coming.pop(order_id, None)
+        self._drawn.pop(order_id, None)
         if order.group_id is not None and (group := self._groups.get(order.group_id)) is not None:
             group.discard(order_id)
             if not group:
@@ -502,6 +602,15 @@ class Matcher:
 
 def _symbols(order: Order) -> tuple[str, ...]:
     return tuple(leg.symbol for leg in order.legs) if order.legs else (order.symbol,)
+
+
+def _remembers_arrival(order: Order) -> bool:
+    """Whether its progress says that it met its first usable quote; of other orders their place in the book does."""
+    return bool(order.legs) or order.entry_id is not None
+
+
+def _parts(market: Market) -> tuple[Quote, ...]:
+    return market.legs if isinstance(market, PackageQuote) else (market,)
 
 
 def _ts(quote: Quote) -> int:

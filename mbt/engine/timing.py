@@ -57,15 +57,16 @@ def check_moment(
 def arrives_ns(ticket: Ticket, *, sessions: Sessions, now_ns: int, latency_ns: int) -> int:
     """The instant from which the order acts; 0: at once."""
     if ticket.time_in_force is TimeInForce.CLS:
-        return sessions.current_or_next(now_ns).close_ns - 1
+        return max(sessions.current_or_next(now_ns).close_ns - 1, now_ns + latency_ns)
     return now_ns + latency_ns if latency_ns else 0
 
 
 def expires_ns(ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int) -> int:
-    """When the order is over: DAY at the close of its hours; none outlives its contracts."""
+    """When the order is over: at the close of its hours, unless it is GTC; none outlives its contracts. IOC and FOK
+    end when they arrive, be it after the close."""
     hours = hours_of(ticket, instruments)
     end = NEVER_NS
-    if ticket.time_in_force is not TimeInForce.GTC:
+    if ticket.time_in_force not in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK):
         end = sessions.current_or_next(now_ns, hours).closes_ns(hours)
     options = [i for i in instruments if i.expiry is not None]
     return min([end, *(listing.terms_of(option, sessions).last_trade_ns for option in options)])

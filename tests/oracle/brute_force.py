@@ -265,12 +265,12 @@ class Market:
                 self.judge(life, at_ns, arriving=True)
 
     def cancel(self, at_ns: int) -> None:
-        """Whoever cancels one member cancels all of the group that is still open."""
+        """Whoever cancels an exit cancels all of the group that is still open; an entry leaves exits for what it filled."""
         for life in self.lives:
             if life.status is None and self.cancels.get(life.order.number) == at_ns:
-                life.end("canceled", at_ns, "CANCEL_REQUESTED")
+                life.end("canceled", at_ns)
                 self.entry_ended(life, at_ns)
-                for other in self.lives:
+                for other in self.lives if life.order.role == "exit" else []:
                     if other.status is None:
                         other.end("canceled", at_ns, "GROUP_CANCELED")
 
@@ -382,8 +382,13 @@ class Market:
                 if held.status is None:
                     held.end("canceled", at_ns, "PARENT_ENDED")
             return
-        filled_last = max(self.exits, key=lambda held: held.fills[-1].at_ns if held.fills else -1)
-        self.close_exits(last=filled_last, at_ns=at_ns)
+        if self.exited() < life.filled:
+            return
+        for held in self.exits:  # all of it is sold already
+            if held.status is None and held.fills:
+                held.end("filled", at_ns)
+            elif held.status is None:
+                held.end("canceled", at_ns, "OCO_SIBLING_FILLED")
 
 
 # ---------------------------------------------------------------------------------------------

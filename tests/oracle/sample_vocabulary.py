@@ -447,14 +447,14 @@ def made_up(seed: int, odds: Odds = USUAL) -> Scene:
         sessions.append(
             Session(open_ns, close_ns, close_ns + 900 * SECOND, open_ns - 2 * HOUR, close_ns + HOUR)
         )
-    names = {"AA": rng.randint(9_000, 11_000), "BB": rng.randint(90, 110)}  # cents; BB crosses 1.00
+    names = {"ABCD": rng.randint(9_000, 11_000), "BB": rng.randint(90, 110)}  # cents; BB crosses 1.00
     chain = [
         f"{root}700220{right}{strike * 1000:08d}"
-        for root in ("AA", "IBM")
+        for root in ("ABCD", "IBM")
         for right in "CP"
         for strike in STRIKES
     ]
-    chain += [f"AA700320C{strike * 1000:08d}" for strike in STRIKES[:2]]
+    chain += [f"ABCD700320C{strike * 1000:08d}" for strike in STRIKES[:2]]
     for symbol in chain:
         names[symbol] = rng.choice((40, 120, 280, 310, 900))
     walks = [walk(rng, symbol, cents, sessions[:3]) for symbol, cents in names.items()]

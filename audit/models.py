@@ -25,6 +25,7 @@ class AuditEntry(models.Model):
     changes = models.JSONField()
     reason = models.TextField(db_default="", blank=True)
     request_id = models.CharField(max_length=64, db_default="", blank=True)
+    mac = models.BinaryField(max_length=16)  # see canonical.py
 
     class Meta:
         db_table = "audit_log"
@@ -32,6 +33,7 @@ class AuditEntry(models.Model):
         indexes = [models.Index(fields=["object_type", "object_id", "id"], name="audit_trail_of_object")]
         constraints = [
             models.CheckConstraint(condition=Q(actor_ref__regex=ACTOR_REF), name="audit_actor_is_pseudonym"),
+            models.CheckConstraint(condition=Exact(Length("mac"), 16), name="audit_mac_is_16_bytes"),
         ]
 
     def __str__(self) -> str:
@@ -53,3 +55,85 @@ class AuditSubject(models.Model):
 
     def __str__(self) -> str:
         return "audit subject"
+
+
+class AuditSeal(models.Model):
+    """The place of one row in the chain. Outlives the row; never changed or removed."""
+
+    seq = models.BigIntegerField(primary_key=True)  # 1, 2, 3 … without a gap
+    entry_id = models.BigIntegerField(unique=True)  # no foreign key: purged rows keep their seal
+    leaf = models.BinaryField(max_length=32)
+    chain = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "audit_seal"
+        constraints = [
+            models.CheckConstraint(condition=Q(seq__gte=1), name="audit_seal_counts_from_one"),
+            models.CheckConstraint(condition=Exact(Length("leaf"), 32), name="audit_leaf_is_32_bytes"),
+            models.CheckConstraint(condition=Exact(Length("chain"), 32), name="audit_chain_is_32_bytes"),
+        ]
+
+    def __str__(self) -> str:
+        return f"seal {self.seq} of audit entry {self.entry_id}"
+
+
+class AuditSealer(models.Model):
+    """How far the sealer has come: one row. It saves looking at everything; the truth is in the seals.
+
+    Every row up to `floor` has its seal. No transaction that is not in `holders` can still bring a row
+    up to `ceiling`.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, db_default=1)
+    record_id = models.UUIDField()  # the chain's beginning: tells this record from any other
+    floor = models.BigIntegerField(db_default=0)
+    ceiling = models.BigIntegerField(db_default=0)
+    holders = models.JSONField(default=list)  # virtual transaction ids
+
+    class Meta:
+        db_table = "audit_sealer"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="audit_sealer_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"sealed up to audit entry {self.floor}"
+
+
+class AuditCheckpoint(models.Model):
+    """A signed statement of what the chain was after a seal. A copy leaves the database: checkpoints.py."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    chain = models.BinaryField(max_length=32)
+    at = models.DateTimeField()
+    key_id = models.CharField(max_length=16)
+    signature = models.BinaryField(max_length=64)
+
+    class Meta:
+        db_table = "audit_checkpoints"
+
+    def __str__(self) -> str:
+        return f"checkpoint of seal {self.seq}"
+
+
+class AuditManifest(models.Model):
+    """A signed list of the seals whose rows were purged because their time was over."""
+
+    made_at = models.DateTimeField()
+    retention = models.CharField(max_length=2)
+    cutoff = models.DateTimeField()  # rows recorded before it
+    through_id = models.BigIntegerField()  # up to this row the class has been dealt with
+    rows = models.PositiveIntegerField()
+    seqs = models.TextField()  # an int8multirange as PostgreSQL writes it
+    key_id = models.CharField(max_length=16)
+    signature = models.BinaryField(max_length=64)
+
+    class Meta:
+        db_table = "audit_manifests"
+        constraints = [
+            models.CheckConstraint(condition=Q(rows__gte=1), name="audit_manifest_has_rows"),
+            models.CheckConstraint(
+                condition=Q(retention__in=("2y", "7y")), name="audit_manifest_retention_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"purge manifest {self.pk}"

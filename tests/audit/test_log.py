@@ -1,3 +1,5 @@
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,8 +10,10 @@ from django.db import ProgrammingError, connection, transaction
 from pytest_django import DjangoAssertNumQueries
 
 from audit import log, pseudonym
+from audit.canonical import FloatInRecord
 from audit.events import EventType, event_types, register
 from audit.models import AuditEntry
+from raxx.kernel.keys import derive
 from raxx.kernel.registry import Registry
 
 AT = datetime(2013, 10, 7, 13, 31, 7, tzinfo=UTC)
@@ -114,6 +118,31 @@ def test_secrets_are_refused_at_any_depth(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("changes", [{"price": 1.5}, {"legs": [{"x": 2.0}]}, {"qty": [Decimal(1), 1e16]}])
+def test_floats_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(FloatInRecord, match="Decimal"):
+        write(changes=changes)
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_mac_is_the_documented_one() -> None:
+    """HMAC-SHA256, 16 bytes, over the fields as JSON with sorted keys: written out here by hand."""
+    write(
+        changes={"on": [False, True], "2": "é", "10": Decimal("1.50"), 3: None},
+        reason="line one\nline two\ttab",
+        request_id="r-1",
+    )
+    message = (
+        '[1381152667000000,"system:engine","console.switch.changed","switch","S1",'
+        '{"10":"1.50","2":"é","3":null,"on":[false,true]},"line one\\nline two\\ttab","r-1"]'
+    )
+    key = derive("audit-row-mac")
+    expected = hmac.new(key, message.encode(), hashlib.sha256).digest()[:16]
+    assert bytes(AuditEntry.objects.get().mac) == expected
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "actor",
     [
@@ -192,10 +221,10 @@ def test_rows_may_be_copied_in() -> None:
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "COPY audit_log (at, actor_ref, action, object_type, object_id, changes) FROM STDIN"
+            "COPY audit_log (at, actor_ref, action, object_type, object_id, changes, mac) FROM STDIN"
         ) as copy,
     ):
-        copy.write_row((AT, "system:engine", SWITCHED, "switch", "S1", json.dumps({})))
+        copy.write_row((AT, "system:engine", SWITCHED, "switch", "S1", json.dumps({}), bytes(16)))
     assert AuditEntry.objects.get().object_id == "S1"
 
 

@@ -8,10 +8,9 @@ class IdentityConfig(AppConfig):
 
     def ready(self) -> None:
         import raxx.identity.api.schema  # noqa: F401 - tells the API docs how one signs in
-        from audit.events import EventType, register
+        from raxx.identity import checks, data_rights, events, step_up
 
-        register(
-            EventType("identity.user.registered", "2y", "A user was made."),
-            EventType("identity.api_key.issued", "2y", "An API key was made; its secret was shown once."),
-            EventType("identity.api_key.revoked", "2y", "An API key stopped working."),
-        )
+        events.register_all()
+        step_up.register_own()
+        checks.register_all()
+        data_rights.register()

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from django.db import connection, transaction
 
 from audit import log
 from audit.pseudonym import actor_ref_for
+from raxx.identity import events
 from raxx.identity.models import ApiKey, Scope, User
+from raxx.identity.text import checked_name
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.keys import derive
 
 USE_NOTED_EVERY = timedelta(minutes=1)
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def issue(
 
     `actor` is an actor_ref; without one it is the user.
     """
-    name, scopes = name.strip(), sorted({str(scope) for scope in scopes})
-    _check(name, scopes, now, expires_at)
+    name, scopes = checked_name(name, example="my bot"), sorted({str(scope) for scope in scopes})
+    _check(scopes, now, expires_at)
     # 18 base32 characters are 90 bits, 43 of the other are 256.
     issued = IssuedKey(
         "RX" + base64.b32encode(secrets.token_bytes(12)).decode()[:18], secrets.token_urlsafe(32)
@@ -65,7 +65,7 @@ def issue(
         expires_at=expires_at,
     )
     log.record(
-        "identity.api_key.issued",
+        events.API_KEY_ISSUED,
         actor=actor or actor_ref_for(user.pk),
         object_type="api_key",
         object_id=key.pk,
@@ -84,7 +84,7 @@ def revoke(*, key_id: str, actor: str, now: datetime, reason: str = "") -> bool:
     key.revoked_at = now
     key.save(update_fields=["revoked_at"])
     log.record(
-        "identity.api_key.revoked",
+        events.API_KEY_REVOKED,
         actor=actor,
         object_type="api_key",
         object_id=key.pk,
@@ -108,14 +108,7 @@ def note_use(*, key_pk: UUID, last_used_at: datetime | None, now: datetime) -> N
         )
 
 
-def _check(name: str, scopes: list[str], now: datetime, expires_at: datetime | None) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            field="name",
-            rule="must have 1 to 64 visible characters",
-            value=name,
-            remedy="Send a name such as “my bot”.",
-        )
+def _check(scopes: list[str], now: datetime, expires_at: datetime | None) -> None:
     unknown = [scope for scope in scopes if scope not in Scope.values]
     if unknown or not scopes:
         raise InvalidInput(

@@ -6,7 +6,8 @@ from django.db import IntegrityError, transaction
 
 from audit import log
 from audit.pseudonym import actor_ref_for
-from raxx.identity.models import Tier, User
+from raxx.identity import events
+from raxx.identity.models import Tier, User, new_handle
 from raxx.kernel.errors import InvalidInput, RaxxError
 
 
@@ -15,12 +16,8 @@ class EmailTaken(RaxxError):
     http_status = 409
 
 
-@transaction.atomic
-def register(*, email: str, tier: Tier = Tier.FREE, now: datetime, actor: str | None = None) -> User:
-    """Make a user. Raises InvalidInput or EmailTaken (addresses differ by more than case).
-
-    `actor` is an actor_ref; without one the user registers themself.
-    """
+def checked_email(email: str) -> str:
+    """The address as it is kept: without blanks around it, in lower case. Raises InvalidInput."""
     email = email.strip().lower()
     try:
         validate_email(email)
@@ -31,16 +28,36 @@ def register(*, email: str, tier: Tier = Tier.FREE, now: datetime, actor: str | 
             value=email,
             remedy="Send for example alice@example.com.",
         ) from None
+    return email
+
+
+@transaction.atomic
+def register(
+    *,
+    email: str,
+    tier: Tier = Tier.FREE,
+    now: datetime,
+    actor: str | None = None,
+    handle: bytes | None = None,
+) -> User:
+    """Make a user. Raises InvalidInput or EmailTaken (addresses differ by more than case).
+
+    `actor` is an actor_ref; without one the user registers themself. `handle` is what their first passkey
+    knows them by.
+    """
+    email = checked_email(email)
     try:
         with transaction.atomic():
-            user = User.objects.create_user(email=email, tier=tier, created_at=now)
+            user = User.objects.create_user(
+                email=email, tier=tier, created_at=now, handle=handle or new_handle()
+            )
     except IntegrityError as conflict:
         raise EmailTaken(
             "This address already has an account.", field="email", rule="must be new"
         ) from conflict
     ref = actor_ref_for(user.pk)
     log.record(  # neither address nor user id: rows outlive the person
-        "identity.user.registered",
+        events.USER_REGISTERED,
         actor=actor or ref,
         object_type="user",
         object_id=ref,

@@ -7,9 +7,21 @@ class ConsoleConfig(AppConfig):
 
     def ready(self) -> None:
         from audit.events import EventType, register
+        from console import contributions
 
+        contributions.register_all()
         register(
-            EventType("console.switch.changed", "7y", "A kill switch was turned on or off."),
+            EventType("console.switch.changed", "7y", "A kill switch was set to another mode."),
+            EventType(
+                "console.switch.release_asked", "7y", "The release of a stop waits for a second person."
+            ),
+            EventType(
+                "console.switch.release_withdrawn",
+                "7y",
+                "Somebody insisted on a stop whose release was asked for.",
+            ),
+            EventType("console.flag.changed", "2y", "A feature flag was set for a share of users."),
+            EventType("console.flag.changed_for_user", "2y", "A feature flag was set for one user."),
             EventType("console.operator.created", "2y", "A staff user was made from the shell."),
             EventType(
                 "console.operator.link_issued", "2y", "A one-time sign-in link was made from the shell."

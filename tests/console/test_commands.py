@@ -5,13 +5,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import AuditEntry
-from console.switches import Switch
+from console.switches import ENVIRONMENT
 
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for switch in Switch:
-        monkeypatch.delenv(switch, raising=False)
+    for variable in ENVIRONMENT:
+        monkeypatch.delenv(variable, raising=False)
 
 
 def run(*arguments: str) -> str:
@@ -21,32 +21,51 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.django_db
-def test_switches_are_listed_and_turned() -> None:
-    assert run("switch", "list").splitlines() == [
-        "MBT_TRADING_DISABLED       off",
-        "MBT_NEW_ORDERS_DISABLED    off",
-    ]
-    text = run("switch", "on", "MBT_TRADING_DISABLED", "--reason", "market data is stale")
-    assert "MBT_TRADING_DISABLED       ON (database) since " in text
-    assert "UTC: market data is stale" in text
+def test_switches_are_listed_and_set() -> None:
+    assert run("switch", "list") == "Nothing is stopped.\n"
+    text = run(
+        "switch", "halt", "broker:mbt", "--reason", "market data is stale", "--until", "2026-11-20T15:30Z"
+    )
+    assert "broker:mbt                 HALTED (database) since " in text
+    assert "UTC, expected until 2026-11-20 15:30 UTC: market data is stale" in text
     entry = AuditEntry.objects.get()
     assert (entry.actor_ref, entry.reason) == ("system:operator-shell", "market data is stale")
-    assert json.loads(run("switch", "list", "--json"))["MBT_TRADING_DISABLED"]["source"] == "database"
-    off = json.loads(run("switch", "off", "MBT_TRADING_DISABLED", "--reason", "data is back", "--json"))
-    assert off["MBT_TRADING_DISABLED"] == {"on": False, "source": "off", "reason": "", "since": None}
+    run("switch", "reduce", "symbol:AAPL", "--reason", "news")
+    listed = json.loads(run("switch", "list", "--json"))
+    assert [(each["name"], each["mode"], each["source"]) for each in listed] == [
+        ("broker:mbt", "halted", "database"), ("symbol:AAPL", "reducing", "database"),
+    ]  # fmt: skip
+    run("switch", "release", "broker:mbt", "--reason", "data is back")
+    run("switch", "release", "symbol:AAPL", "--reason", "calm")
+    assert json.loads(run("switch", "list", "--json")) == []
+
+
+@pytest.mark.django_db
+def test_the_environments_switches_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBT_NEW_ORDERS_DISABLED", "1")
+    assert run("switch", "list").startswith("MBT_NEW_ORDERS_DISABLED    REDUCING (environment)")
+    monkeypatch.setenv("MBT_TRADING_DISABLED", "perhaps")
+    lines = run("switch", "list").splitlines()
+    assert lines[0].startswith("MBT_TRADING_DISABLED       HALTED (unreadable)")
+    run("switch", "halt", "broker:mbt", "--reason", "both")
+    assert len(run("switch", "list").splitlines()) == 3
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["on", "MBT_TRADING_DISABLED"], 1, "reason"),
-        (["on"], 2, "needs a NAME"),
-        (["off", "MBT_TRADING_DISABLED", "--reason", "data is back"], 3, "still on: environment"),
+        (["halt", "broker:mbt"], 1, "reason"),
+        (["halt", "everything", "--reason", "x"], 1, "must be global"),
+        (["halt"], 2, "needs a KEY"),
+        (["halt", "global", "--reason", "x", "--until", "2026-11-20T15:30"], 2, "time zone"),
+        (["release", "broker:mbt", "--reason", "data is back"], 3, "still halted: MBT_TRADING_DISABLED"),
+        (["release", "global", "--reason", "data is back"], 3, "another operator must"),
     ],
 )
 def test_exit_codes(monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, says: str) -> None:
-    if code == 3:
+    if "release" in arguments:
+        run("switch", "halt", "global", "--reason", "a drill")
         monkeypatch.setenv("MBT_TRADING_DISABLED", "1")
     with pytest.raises(CommandError, match=says) as caught:
         run("switch", *arguments)
@@ -54,9 +73,9 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, arguments: list[str], code:
 
 
 @pytest.mark.django_db
-def test_an_unknown_switch_is_a_usage_error() -> None:
+def test_an_unknown_verb_is_a_usage_error() -> None:
     with pytest.raises(CommandError, match="invalid choice"):
-        run("switch", "on", "EVERYTHING", "--reason", "x")
+        run("switch", "on", "global", "--reason", "x")
 
 
 @pytest.mark.django_db

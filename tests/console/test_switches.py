@@ -1,7 +1,7 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -9,160 +9,234 @@ from django.db import connection, transaction
 from audit.models import AuditEntry
 from audit.pseudonym import OPERATOR_SHELL
 from console import switches
-from console.models import SwitchRow
+from console.models import Switch
 from console.services import switches as services
-from console.services.switches import SwitchChange, set_switch
-from console.switches import NewOrdersDisabled, Source, Switch, TradingDisabled
+from console.services.switches import SecondPersonNeeded, SwitchChange, set_switch
+from console.switches import (
+    ENVIRONMENT,
+    EVERYTHING,
+    PAPER,
+    Mode,
+    NewOrdersDisabled,
+    Source,
+    State,
+    TradingDisabled,
+)
 from raxx.kernel.errors import InvalidInput
 
 NOW = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
-TRADING, NEW_ORDERS = Switch.MBT_TRADING_DISABLED, Switch.MBT_NEW_ORDERS_DISABLED
+OLGA = "0" * 31 + "7"
 
 
-def turn(name: Switch, on: bool, reason: str = "market data is stale") -> SwitchChange:
-    return set_switch(name=name, on=on, reason=reason, actor=OPERATOR_SHELL, now=NOW)
+def turn(
+    key: str, mode: Mode, reason: str = "market data is stale", *, actor: str = OPERATOR_SHELL, now: datetime = NOW,
+    until: datetime | None = None,
+) -> SwitchChange:  # fmt: skip
+    return set_switch(key=key, mode=mode, reason=reason, actor=actor, now=now, until=until)
 
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for switch in Switch:
-        monkeypatch.delenv(switch, raising=False)
+    for variable in ENVIRONMENT:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def look(*keys: str) -> State:
+    return switches.read([EVERYTHING, PAPER, *keys])
+
+
+def gate(*keys: str) -> State:
+    return switches.enter([EVERYTHING, PAPER, *keys])
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("variable", "row", "on", "source"),
+    ("variable", "row", "mode", "source"),
     [
-        (None, "off", False, "off"),
-        (None, "missing", False, "off"),
-        (None, "on", True, "database"),
-        ("0", "off", False, "off"),
-        ("0", "on", True, "database"),
-        ("false", "missing", False, "off"),
-        ("", "off", False, "off"),
-        ("1", "off", True, "environment"),
-        ("TRUE", "missing", True, "environment"),
-        ("on", "on", True, "environment"),
-        ("yes", "off", True, "environment"),
-        ("maybe", "off", True, "unreadable"),
-        ("2", "missing", True, "unreadable"),
-        ("disabled", "on", True, "unreadable"),
+        (None, "active", Mode.ACTIVE, "none"),
+        (None, "missing", Mode.ACTIVE, "none"),
+        (None, "halted", Mode.HALTED, "database"),
+        (None, "reducing", Mode.REDUCING, "database"),
+        ("0", "active", Mode.ACTIVE, "none"),
+        ("0", "halted", Mode.HALTED, "database"),
+        ("false", "missing", Mode.ACTIVE, "none"),
+        ("", "active", Mode.ACTIVE, "none"),
+        ("1", "active", Mode.HALTED, "environment"),
+        ("TRUE", "missing", Mode.HALTED, "environment"),
+        ("on", "halted", Mode.HALTED, "environment"),
+        ("yes", "reducing", Mode.HALTED, "environment"),
+        ("maybe", "active", Mode.HALTED, "unreadable"),
+        ("2", "missing", Mode.HALTED, "unreadable"),
+        ("disabled", "reducing", Mode.HALTED, "unreadable"),
     ],
 )
-@pytest.mark.parametrize("look", [switches.read, switches.enter])
-def test_on_when_environment_or_database_says_so(
+@pytest.mark.parametrize("asked", [look, gate])
+def test_stopped_when_environment_or_database_says_so(
     monkeypatch: pytest.MonkeyPatch,
-    look: Callable[[], switches.States],
+    asked: Callable[..., State],
     variable: str | None,
     row: str,
-    on: bool,
+    mode: Mode,
     source: Source,
 ) -> None:
     if variable is not None:
-        monkeypatch.setenv(TRADING, variable)
-    if row == "missing":
-        SwitchRow.objects.filter(name=TRADING).delete()
-    else:
-        SwitchRow.objects.filter(name=TRADING).update(is_on=row == "on", reason="stale")
-    states = look()
-    assert (states[TRADING].on, states[TRADING].source) == (on, source)
-    assert not states[NEW_ORDERS].on
+        monkeypatch.setenv("MBT_TRADING_DISABLED", variable)
+    if row != "missing":
+        Switch.objects.create(key=PAPER, mode=row, reason="stale", changed_by="somebody")
+    state = asked()
+    assert (state.mode, state.source) == (mode, source)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("look", [switches.read, switches.enter])
-def test_a_database_that_cannot_be_read_counts_as_on(look: Callable[[], switches.States]) -> None:
+@pytest.mark.parametrize("asked", [look, gate])
+def test_the_strictest_of_all_that_concern_it_holds(
+    monkeypatch: pytest.MonkeyPatch, asked: Callable[..., State]
+) -> None:
+    turn("symbol:AAPL", Mode.REDUCING, "news")
+    turn("account:7", Mode.HALTED, "a runaway bot")
+    assert asked().mode is Mode.ACTIVE
+    assert asked("symbol:MSFT", "account:8", "user:7").mode is Mode.ACTIVE
+    assert (asked("symbol:AAPL").mode, asked("symbol:AAPL").reason) == (Mode.REDUCING, "news")
+    assert asked("symbol:AAPL", "account:7").name == "account:7"
+    turn(EVERYTHING, Mode.REDUCING, "a drill")
+    assert asked().name == EVERYTHING
+    assert asked("account:7").mode is Mode.HALTED
+    monkeypatch.setenv("MBT_NEW_ORDERS_DISABLED", "1")
+    assert asked().name == "MBT_NEW_ORDERS_DISABLED"
+    assert switches.read([EVERYTHING]).name == EVERYTHING  # the variable speaks of paper trading alone
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", [look, gate])
+def test_a_database_that_cannot_be_read_stops_everything(asked: Callable[..., State]) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE console_switches RENAME TO lost")
-        states = look()
+        state = asked()
         transaction.set_rollback(True)
-    assert {state.source for state in states.values()} == {"unreadable"}
+    assert (state.mode, state.source) == (Mode.HALTED, "unreadable")
     with pytest.raises(TradingDisabled, match="cannot be read"):
-        switches.require_open(states)
+        switches.require_open(state, reduces=True)
 
 
 @pytest.mark.parametrize(
-    "active", [None, "", "nonsense", b"[]", [], 1, {"MBT_TRADING_DISABLED": None}, '{"X": {"reason": 1}}']
+    "stops",
+    [None, "", "nonsense", b"[]", [], 1, {PAPER: None}, '{"X": {"reason": 1}}', {PAPER: {"mode": "odd"}}],
 )
-def test_an_answer_that_cannot_be_read_counts_as_on(active: object) -> None:
-    assert all(state.on for state in switches.states_of(active).values())
+def test_an_answer_that_cannot_be_read_stops_everything(stops: object) -> None:
+    assert switches.state_of(stops, [PAPER]).mode is Mode.HALTED
 
 
-@pytest.mark.parametrize("active", ["{}", b"{}", {}])
-def test_an_empty_answer_is_all_off(active: object) -> None:
-    switches.require_open(switches.states_of(active))
+@pytest.mark.parametrize("stops", ["{}", b"{}", {}])
+def test_an_empty_answer_stops_nothing(stops: object) -> None:
+    switches.require_open(switches.state_of(stops, [PAPER]), reduces=False)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("switch", "refusal", "code"),
-    [(TRADING, TradingDisabled, "TRADING_DISABLED"), (NEW_ORDERS, NewOrdersDisabled, "NEW_ORDERS_DISABLED")],
+    ("mode", "refusal", "code"),
+    [
+        (Mode.HALTED, TradingDisabled, "TRADING_DISABLED"),
+        (Mode.REDUCING, NewOrdersDisabled, "NEW_ORDERS_DISABLED"),
+    ],
 )
-def test_the_refusal_says_which_why_since_when_and_what_to_do(
-    switch: Switch, refusal: type[switches.SwitchedOff], code: str
+def test_the_refusal_says_which_why_since_when_until_when_and_what_to_do(
+    mode: Mode, refusal: type[switches.SwitchedOff], code: str
 ) -> None:
-    switches.require_open(switches.read())
-    turn(switch, on=True)
+    switches.require_open(look(), reduces=False)
+    turn(PAPER, mode, until=NOW + timedelta(hours=1))
     with pytest.raises(refusal) as caught:
-        switches.require_open(switches.read())
+        switches.require_open(look(), reduces=False)
     problem = caught.value
     assert (problem.code, problem.http_status, problem.retry_after_s) == (code, 503, 30)
     for part in (
-        switch,
+        PAPER,
         "market data is stale",
-        "2026-11-20 14:30 UTC",
+        "since 2026-11-20 14:30 UTC",
+        "expected until 2026-11-20 15:30 UTC",
         "Nothing was stored",
         "Cancels still work",
     ):
         assert part in problem.message
     assert problem.details["since"] == "2026-11-20T14:30:00+00:00"
+    assert problem.details["until"] == "2026-11-20T15:30:00+00:00"
+
+
+@pytest.mark.django_db
+def test_what_only_closes_passes_where_new_risk_is_stopped() -> None:
+    turn(PAPER, Mode.REDUCING)
+    switches.require_open(look(), reduces=True)
+    turn(PAPER, Mode.HALTED)
+    with pytest.raises(TradingDisabled):
+        switches.require_open(look(), reduces=True)
 
 
 @pytest.mark.django_db
 def test_a_change_is_recorded_once() -> None:
-    assert turn(TRADING, on=True, reason="  market data\nis stale ") == SwitchChange(
-        changed=True, drained=True
-    )
-    assert turn(TRADING, on=True, reason="again") == SwitchChange(changed=False, drained=True)
-    assert turn(TRADING, on=False, reason="data is back") == SwitchChange(changed=True, drained=True)
+    assert turn(PAPER, Mode.HALTED, "  market data\nis stale ") == SwitchChange(changed=True, drained=True)
+    assert turn(PAPER, Mode.HALTED, "again") == SwitchChange(changed=False, drained=True)
+    assert turn(PAPER, Mode.ACTIVE, "data is back") == SwitchChange(changed=True, drained=True)
     rows = AuditEntry.objects.order_by("id").values_list(
         "action", "actor_ref", "object_id", "changes", "reason", "at"
     )
+    changed = ("console.switch.changed", OPERATOR_SHELL, PAPER)
     assert list(rows) == [
-        (
-            "console.switch.changed",
-            OPERATOR_SHELL,
-            TRADING,
-            {"on": [False, True]},
-            "market data is stale",
-            NOW,
-        ),
-        ("console.switch.changed", OPERATOR_SHELL, TRADING, {"on": [True, False]}, "data is back", NOW),
+        (*changed, {"mode": ["active", "halted"]}, "market data is stale", NOW),
+        (*changed, {"mode": ["halted", "active"]}, "data is back", NOW),
     ]
-    assert SwitchRow.objects.get(name=TRADING).reason == "data is back"
+    assert Switch.objects.get(key=PAPER).reason == "data is back"
 
 
 @pytest.mark.django_db
-def test_a_missing_row_is_made() -> None:
-    SwitchRow.objects.all().delete()
-    assert turn(NEW_ORDERS, on=True).changed
-    assert switches.read()[NEW_ORDERS].on
+def test_two_people_release_a_global_stop() -> None:
+    turn(EVERYTHING, Mode.HALTED, "the feed lies")
+    assert turn(EVERYTHING, Mode.ACTIVE, "fixed").asked
+    with pytest.raises(SecondPersonNeeded, match="Another operator"):
+        turn(EVERYTHING, Mode.ACTIVE, "fixed, really")
+    assert look().mode is Mode.HALTED
+    late = NOW + timedelta(hours=1, seconds=1)
+    assert turn(EVERYTHING, Mode.ACTIVE, "fixed", actor=OLGA, now=late).asked  # the first was forgotten
+    assert turn(EVERYTHING, Mode.HALTED, "not so fast", now=late) == SwitchChange(changed=False, drained=True)
+    assert turn(EVERYTHING, Mode.REDUCING, "fixed now", now=late).asked
+    more = turn(EVERYTHING, Mode.ACTIVE, "all of it", actor=OLGA, now=late)
+    assert more.asked  # she agrees to more than was asked, and asks for that
+    done = turn(EVERYTHING, Mode.ACTIVE, "I have seen it too", now=late + timedelta(minutes=5))
+    assert (done.changed, done.asked) == (True, False)
+    assert look().mode is Mode.ACTIVE
+    # Making it stricter takes one.
+    assert turn(EVERYTHING, Mode.REDUCING).changed
+    assert turn(EVERYTHING, Mode.HALTED).changed
+    actions = list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
+    asked, changed = "console.switch.release_asked", "console.switch.changed"
+    withdrawn = "console.switch.release_withdrawn"
+    assert actions == [changed, asked, asked, withdrawn, asked, asked, changed, changed, changed]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "key",
+    ["", "globe", "global:", "global:x", "broker", "symbol:", "symbol:A B", "symbol:" + "A" * 65, "user:٣"],
+)
+def test_a_key_names_scope_and_target(key: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        turn(key, Mode.HALTED)
+    assert caught.value.details["field"] == "key"
+    assert not Switch.objects.exists()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reason", ["", "  \n", "x" * 501])
 def test_a_change_needs_a_reason(reason: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        turn(TRADING, on=True, reason=reason)
+        turn(PAPER, Mode.HALTED, reason)
     assert caught.value.details["field"] == "reason"
-    assert not switches.read()[TRADING].on
+    assert look().mode is Mode.ACTIVE
 
 
 @pytest.mark.usefixtures("fresh_db")
 def test_the_gate_needs_a_transaction() -> None:
     with pytest.raises(transaction.TransactionManagementError):
-        switches.enter()
+        gate()
 
 
 def _in_thread(work: Callable[[], None]) -> threading.Thread:
@@ -183,14 +257,14 @@ def test_turning_on_waits_for_whoever_is_already_inside() -> None:
 
     def submit() -> None:
         with transaction.atomic():
-            switches.require_open(switches.enter())
+            switches.require_open(gate(), reduces=False)
             inside.set()
             time.sleep(0.3)
             log.append("accepted")
 
     thread = _in_thread(submit)
     inside.wait()
-    assert turn(NEW_ORDERS, on=True).drained
+    assert turn(PAPER, Mode.REDUCING).drained
     log.append("switched")
     thread.join()
     assert log == ["accepted", "switched"]
@@ -202,11 +276,11 @@ def test_whoever_waits_at_the_gate_reads_what_was_decided_meanwhile() -> None:
     must not go by the state of affairs at its beginning."""
     seen: list[bool] = []
     with transaction.atomic():
-        turn(NEW_ORDERS, on=True)
+        turn(PAPER, Mode.REDUCING)
 
         def submit() -> None:
             with transaction.atomic():
-                seen.append(switches.enter()[NEW_ORDERS].on)
+                seen.append(gate().mode is not Mode.ACTIVE)
 
         thread = _in_thread(submit)
         time.sleep(0.3)
@@ -222,17 +296,17 @@ def test_a_submission_that_hangs_does_not_keep_the_switch_off(monkeypatch: pytes
 
     def hang() -> None:
         with transaction.atomic():
-            switches.enter()
+            gate()
             inside.set()
             leave.wait()
 
     thread = _in_thread(hang)
     inside.wait()
-    assert turn(TRADING, on=True) == SwitchChange(changed=True, drained=False)
-    assert switches.read()[TRADING].on
+    assert turn(PAPER, Mode.HALTED) == SwitchChange(changed=True, drained=False)
+    assert look().mode is Mode.HALTED
     leave.set()
     thread.join()
-    assert turn(TRADING, on=True) == SwitchChange(changed=False, drained=True)
+    assert turn(PAPER, Mode.HALTED) == SwitchChange(changed=False, drained=True)
 
 
 @pytest.mark.usefixtures("fresh_db")
@@ -248,9 +322,9 @@ def test_nothing_is_accepted_after_the_switch_call_returned() -> None:
                 with transaction.atomic(), connection.cursor() as cursor:
                     if in_one_statement:
                         cursor.execute(
-                            "INSERT INTO accepted SELECT FROM console_gate() AS active WHERE active = '{}'"
+                            "INSERT INTO accepted SELECT FROM console_gate(ARRAY['broker:mbt']) AS stops WHERE stops = '{}'"
                         )
-                    elif not switches.enter()[NEW_ORDERS].on:
+                    elif gate().mode is Mode.ACTIVE:
                         cursor.execute("INSERT INTO accepted DEFAULT VALUES")
         except Exception as problem:
             problems.append(problem)
@@ -266,12 +340,12 @@ def test_nothing_is_accepted_after_the_switch_call_returned() -> None:
         before = count()
         while count() == before:
             time.sleep(0.001)
-        assert turn(NEW_ORDERS, on=True) == SwitchChange(changed=True, drained=True)
+        assert turn(PAPER, Mode.REDUCING) == SwitchChange(changed=True, drained=True)
         when_returned = count()
         time.sleep(0.005)
         leaks += count() != when_returned
         busy += when_returned > before
-        turn(NEW_ORDERS, on=False)
+        turn(PAPER, Mode.ACTIVE)
     over.set()
     for thread in threads:
         thread.join()

@@ -7,7 +7,7 @@ import sys
 # These need no server, or see to it themselves.
 _WITHOUT_SERVERS = {
     "", "check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help", "makemessages", "run",
-    "spectacular", "startapp", "version", "--help", "--version", "-h",
+    "simulate", "spectacular", "startapp", "version", "--help", "--version", "-h",
 }  # fmt: skip
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from bench.common import Goal
 
-SCRIPTS = ("decode_match", "replay", "margin_pairing", "fills_persisted", "tick_to_commit", "order_post")
+SCRIPTS = (
+    "decode_match",
+    "replay",
+    "margin_pairing",
+    "fills_persisted",
+    "audit_verify",
+    "tick_to_commit",
+    "order_post",
+)
 
 
 def main() -> int:

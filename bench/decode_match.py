@@ -105,7 +105,7 @@ def check(scene: Scene, quotes: Sequence[Quote]) -> None:
 
 
 def book_of(orders: Sequence[Order]) -> Matcher:
-    matcher = Matcher(market.OPEN_ALL_DAY, now_ns=market.OPEN_NS - 1)
+    matcher = Matcher(market.OPEN_ALL_DAY, now_ns=market.OPEN_NS - 1, keeps_nearest=True)
     for order in orders:
         matcher.accept(order, resting=True)
     return matcher

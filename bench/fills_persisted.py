@@ -9,6 +9,7 @@ of the record (audit, announcement, receipt, indexes, constraints), and from it 
 Synchronous commit is on for all.
 """
 
+import json
 import random
 import statistics
 import time
@@ -84,12 +85,13 @@ p AS (UPDATE mbt_positions p SET qty = p.qty + s.qty, qty_held = p.qty_held - s.
 f AS (INSERT INTO mbt_fills (id, order_id, fill_seq, symbol, side, qty, price, filled_at, nbbo_bid, nbbo_bid_size, nbbo_ask,
              nbbo_ask_size, quote_ns, feed, rule, rule_version)
       SELECT fill_id, order_id, 1, symbol, side, qty, price, at, price, 100, price, 100, 1, 'bench', 'limit.resting', 1 FROM t),
-v AS (INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, realized, order_id, ref_id, occurred_at)
-      SELECT activity_id, account_id, 'fill', symbol, side, qty, price, amount, CASE side WHEN 'sell' THEN 0 END, order_id,
-             fill_id, at FROM t),
-l AS (INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes)
+v AS (INSERT INTO mbt_activities (id, account_id, activity_type, symbol, side, qty, price, amount, cost, realized, order_id, ref_id, note, occurred_at)
+      SELECT activity_id, account_id, 'fill', symbol, side, qty, price, amount, -amount, CASE side WHEN 'sell' THEN 0 END, order_id,
+             fill_id, '', at FROM t),
+l AS (INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, mac)
       SELECT at, 'system:engine', 'mbt.order.filled', 'mbt.order', order_id::text,
-             jsonb_build_object('status', jsonb_build_array('new', 'filled'), 'qty', qty, 'price', price) FROM t)
+             jsonb_build_object('status', jsonb_build_array('new', 'filled'), 'qty', qty, 'price', price),
+             uuid_send(order_id) FROM t)
 INSERT INTO outbox (topic, key, payload)
 SELECT 'mbt.orders', order_id::text, jsonb_build_object('order_id', order_id, 'event', 'filled') FROM t
 """
@@ -140,14 +142,17 @@ class Trades:
             with cursor.copy(
                 "COPY mbt_orders (id, account_id, client_order_id, symbol, asset_class, multiplier, side, qty, order_type,"
                 " limit_price, time_in_force, status, reason, cash_hold, filled_qty, accepted_at, working_at, refusals,"
-                " arrival) FROM STDIN"
+                " arrival, fingerprint, hours, fill_preference, size_cap, legs, order_class, role, position_holds, arrives_ns,"
+                " progress) FROM STDIN"
             ) as copy:
                 at = clock.from_ns(market.OPEN_NS)
                 for order in orders:
                     hold = order.qty * from_ticks(PRICE) if order.side is Side.BUY else Decimal(0)
+                    holds = "{}" if order.side is Side.BUY else json.dumps({order.symbol: str(order.qty)})
                     copy.write_row((
                         order.id, order.account_id, str(order.id), order.symbol, "equity", 1, order.side, order.qty, "limit",
-                        from_ticks(PRICE), "gtc", "new", "", hold, 0, at, at, "{}", '{"bid": 499000, "ask": 501000}',
+                        from_ticks(PRICE), "gtc", "new", "", hold, 0, at, at, "{}", '{"bid": 499000, "ask": 501000}', "",
+                        "regular", "conservative", False, "[]", "simple", "", holds, 0, "{}",
                     ))  # fmt: skip
             with cursor.copy(
                 "COPY bare.orders (id, account_id, symbol, side, qty, status, filled_qty) FROM STDIN"

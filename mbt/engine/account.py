@@ -15,6 +15,7 @@ import msgspec
 from mbt.engine.fills import Fill
 from mbt.engine.orders import Order, Side
 from raxx.kernel.money import from_ticks, to_cents
+from raxx.market.contracts import Right, parse_symbol
 from raxx.market.quotes import Quote
 
 ZERO = Decimal(0)
@@ -121,12 +122,16 @@ def parts_of(order: Order, fill: Fill) -> tuple[Part, ...]:
 
 
 def book_fill(
-    parts: Sequence[Part], *, positions: Mapping[str, Position], spendable: Decimal, cash_account: bool = True
-) -> tuple[Posting, ...] | Unbookable:
+    parts: Sequence[Part], *, positions: Mapping[str, Position], spendable: Decimal, cash_account: bool = True,
+    closes_only: bool = False,
+) -> tuple[Posting, ...] | Unbookable:  # fmt: skip
     """Book all parts of a fill, or none: a posting for each.
 
-    `spendable`: dollars that this order may spend, its own hold included, other orders' holds not. A cash
-    account pays in full and delivers shares that it has; its short options were judged when they were taken. A margin account carries what it was allowed to send.
+    `spendable`: dollars that this order may spend, its own hold included, other orders' holds not. What short puts in
+    `positions` have set aside is not spent either. A cash account pays in full and delivers shares that it has; its
+    short options were judged when they were taken. A margin account carries what it was allowed to send.
+    `closes_only`: an exit, which opens nothing; what it would close may be gone, or its entry may itself have closed
+    what another order opened before it.
     """
     postings = []
     for part in parts:
@@ -135,11 +140,26 @@ def book_fill(
         buys = part.side is Side.BUY
         if cash_account and not buys and part.multiplier == SHARE and part.qty > before.qty:
             return Unbookable.INSUFFICIENT_QUANTITY
+        if closes_only and part.qty > (-before.qty if buys else before.qty):
+            return Unbookable.INSUFFICIENT_QUANTITY
         qty, cash = (part.qty, -amount) if buys else (-part.qty, amount)
         postings.append(trade(before, symbol=part.symbol, qty=qty, cash=cash, price=part.price))
-    if cash_account and -sum(posting.cash for posting in postings) > spendable:
-        return Unbookable.INSUFFICIENT_CASH
+    if cash_account:
+        aside = _secured(positions)
+        after = {p.symbol: post(positions.get(p.symbol, Position()), p) for p in postings}
+        needed = _secured({**positions, **after}) - aside - sum(posting.cash for posting in postings)
+        if needed > 0 and needed > spendable - aside:
+            return Unbookable.INSUFFICIENT_CASH
     return tuple(postings)
+
+
+def _secured(positions: Mapping[str, Position]) -> Decimal:
+    """The strikes of short puts, in dollars: cash that a cash account has set aside."""
+    shorts = [(parse_symbol(symbol), held.qty) for symbol, held in positions.items() if held.qty < 0]
+    return sum(
+        (-qty * from_ticks(put.strike) * put.multiplier for put, qty in shorts if put.right is Right.PUT),
+        ZERO,
+    )
 
 
 def average_price(position: Position, multiplier: int) -> Decimal | None:

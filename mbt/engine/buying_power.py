@@ -1,22 +1,45 @@
 """What an order needs before it is accepted: what it holds, and the denial when that is too much.
 
 A cash account pays in full and delivers what it has; a margin account needs the change of its requirement.
+A denial comes with the nearest order that would be taken: it has been judged as well.
 Source: docs/rules/buying-power.md, docs/rules/margin.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
+from math import ceil, gcd
 
 import msgspec
 
 from mbt.engine import cost, margin
 from mbt.engine.cost import NoPrice, Quotes, Trade
-from mbt.engine.margin import Approval, Level, MarginRules, OptionClass, Requirement
-from mbt.engine.orders import FillPreference, OrderClass, Side
-from mbt.engine.tickets import Ticket
+from mbt.engine.margin import (
+    Approval,
+    Level,
+    MarginRules,
+    Model,
+    OptionClass,
+    Part,
+    Requirement,
+    UncoveredShort,
+)
+from mbt.engine.margin.book import Book
+from mbt.engine.margin.requirement import Found
+from mbt.engine.orders import FillPreference, OrderClass, OrderType, Side, TimeInForce
+from mbt.engine.restrictions import (
+    DayTrading,
+    IntradayMarginDeficit,
+    PatternDayTrader,
+    SettledCashOnly,
+    SettledOnly,
+    check_day_trade,
+    check_intraday,
+    check_settled,
+)
+from mbt.engine.tickets import LEGS_MAX, LegTicket, Ticket
 from raxx.kernel.errors import RaxxError
-from raxx.kernel.money import down_to, from_ticks, up_to_cents
+from raxx.kernel.money import CENT, from_ticks, up_to_cents
 from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument, Right, parse_symbol
 
@@ -52,7 +75,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 
     `pending`: what each open order that sells something would trade, in order of acceptance: such an order may
     take away what covers another. `marks` in 1/10,000 dollar by symbol and by ticker of an underlying.
-    `cash_held` is what all open orders reserve.
+    `cash_held` is what all open orders reserve. `restricted`: a cash account that violations have restricted;
+    `day_trading`: what limits the day trades of a margin account. None: nothing does.
     """
 
     type: AccountType = AccountType.CASH
@@ -68,6 +92,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     fill_preference: FillPreference = FillPreference.CONSERVATIVE
     size_cap: bool = False
     latency_ns: int = 0
+    restricted: SettledOnly | None = None
+    day_trading: DayTrading | None = None
 
 
 class Holds(msgspec.Struct, frozen=True):
@@ -83,12 +109,14 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """What an order does to the buying power of an account. Dollars.
 
     `available` is what the account has free for it, `needed` what the order takes (negative: it gives back).
-    `before` and `after` are the requirements without and with it, its debit (a credit is negative) is apart.
+    `before` and `after` are the requirements without and with it, its debit (a credit is negative) is apart. `paid` is
+    what of the debit is gone: stock that is bought counts in the equity of a margin account at its mark.
     """
 
     available: Decimal
     needed: Decimal
     debit: Decimal
+    paid: Decimal
     before: Requirement
     after: Requirement
 
@@ -157,13 +185,26 @@ def holds(
     """What `ticket` reserves. `quotes` price what has no limit.
 
     Raises NoPrice, NoMark, InsufficientBuyingPower, InsufficientQuantity, MisplacedExits, NotApproved, NotInCashAccount,
-    UncoveredShort, EquityTooLow or OrderTooSmall: each says what would be accepted.
+    UncoveredShort, EquityTooLow, OrderTooSmall, SettledCashOnly, PatternDayTrader or IntradayMarginDeficit: each says
+    what would be accepted.
     """
+    try:
+        return _judge(ticket, instruments, account, quotes)
+    except _ADVISED as denial:
+        raise _with_advice(denial, ticket, instruments, account, quotes) from None
+
+
+def _judge(
+    ticket: Ticket, instruments: Sequence[Instrument], account: AccountView, quotes: Quotes, known: "_Known | None" = None
+) -> Holds:  # fmt: skip
+    """Like `holds`, with denials that do not say yet what would be accepted. `known`: requirements of this account that
+    have been computed; others are added."""
     qty = cost.quantity(ticket, quotes)
     traded = cost.trades(ticket, instruments, qty)
     closing = _closing(traded, account)
     _check_one_way(ticket, traded, closing, account)
     _check_exits(ticket, closing)
+    check_day_trade(traded, value=_plain(qty), trading=account.day_trading)
     opens = any(abs(trade.qty) > closing.get(trade.instrument.symbol, ZERO) for trade in traded)
     if not opens and not _has_shorts(account) and not account.pending:
         return Holds(ZERO, closing, qty)  # delivers what nothing else needs
@@ -172,14 +213,22 @@ def holds(
         needed = _purchase_cost(ticket, instruments, qty, quotes)
         available = free_cash(account)
         if needed > available:
-            raise _too_expensive(ticket, instruments, needed, available, qty, quotes)
+            check_settled(needed, available, value=_plain(qty), restricted=account.restricted)
+            raise _too_expensive(ticket, needed, available, qty)
         return Holds(needed, {}, qty)
-    found = effect(ticket, instruments, account=account, quotes=quotes, qty=qty)
+    found = effect(ticket, instruments, account=account, quotes=quotes, qty=qty, known=known)
     _check_approval(ticket, found, account)
     if opens:
         _check_equity(found, account)
     if found.needed > found.available and not found.only_reduces:
-        raise _denied(ticket, instruments, account, quotes, found, qty)
+        check_settled(found.needed, found.available, value=_plain(qty), restricted=account.restricted)
+        raise _denied(found, qty)
+    if account.type is AccountType.MARGIN:
+        equity = margin.margin_equity(account.cash, _as_holdings(_state(account)), account.marks)
+        check_intraday(
+            equity=equity - found.paid, before=found.before.maintenance, after=found.after.maintenance,
+            value=_plain(qty), trading=account.day_trading,
+        )  # fmt: skip
     return Holds(max(found.needed, ZERO), closing, qty)
 
 
@@ -204,7 +253,7 @@ def standing(account: AccountView) -> Standing:
         required = _cash_requirement(now)
         return Standing(
             equity=account.cash,
-            available=account.cash - account.cash_held - required.maintenance,
+            available=account.cash - account.cash_held - required.maintenance - _not_there_yet(account),
             requirement=required,
         )
     required = _margin_requirement(account)(now)
@@ -217,15 +266,22 @@ def standing(account: AccountView) -> Standing:
 
 
 def free_cash(account: AccountView) -> Decimal:
-    """Of a cash account: what no open order holds and no short put has set aside."""
+    """Of a cash account: what no open order holds and no short put has set aside; of a restricted one what of
+    that has settled."""
     aside = _cash_requirement(_state(account)).maintenance if _has_shorts(account) else ZERO
-    return account.cash - account.cash_held - aside
+    return account.cash - account.cash_held - aside - _not_there_yet(account)
+
+
+def _not_there_yet(account: AccountView) -> Decimal:
+    return account.restricted.to_come if account.restricted else ZERO
 
 
 def effect(
-    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Quotes, qty: Decimal
-) -> Effect:
-    """What `qty` of the order would do to the account's buying power. Raises NoPrice, NoMark or UncoveredShort."""
+    ticket: Ticket, instruments: Sequence[Instrument], *, account: AccountView, quotes: Quotes, qty: Decimal,
+    known: "_Known | None" = None,
+) -> Effect:  # fmt: skip
+    """What `qty` of the order would do to the account's buying power. `known`: requirements of this account that have
+    been computed; others are added. Raises NoPrice, NoMark or UncoveredShort."""
     traded = cost.trades(ticket, instruments, qty)
     try:
         price = cost.unit_price(ticket, instruments, quotes)
@@ -234,28 +290,50 @@ def effect(
             raise
         price = ZERO  # a sale without a bid is taken to bring nothing
     debit = _debit(ticket, instruments, traded, price, qty)
-    required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
+    required = _remembering(account, {} if known is None else known)
     now = _state(account)
     judged = [(required(base), required(_plus(base, traded))) for base in _bases(now, account)]
     before, after = max(judged, key=lambda pair: pair[1].initial - pair[0].initial)
     if account.type is AccountType.CASH:
-        available = account.cash - account.cash_held - required(now).maintenance
+        available = account.cash - account.cash_held - required(now).maintenance - _not_there_yet(account)
         # A credit comes with the fill; until then the order holds what it will have to set aside in full.
         needed = after.maintenance - before.maintenance + max(debit, ZERO)
         return Effect(
-            available=available, needed=up_to_cents(needed), debit=debit, before=before, after=after
+            available=available,
+            needed=up_to_cents(needed),
+            debit=debit,
+            paid=debit,
+            before=before,
+            after=after,
         )
     equity = margin.margin_equity(account.cash, _as_holdings(now), account.marks)
     available = margin.excess(equity, required(now).initial) - account.cash_held
     paid = debit - _bought_stock_value(traded, account.marks)
     needed = margin.effect(before.initial, after.initial, net_debit=paid, fees=ZERO)
-    return Effect(available=available, needed=up_to_cents(needed), debit=debit, before=before, after=after)
+    return Effect(
+        available=available, needed=up_to_cents(needed), debit=debit, paid=paid, before=before, after=after
+    )
 
 
 # -- what the order would leave --------------------------------------------------------------------
 
 _Positions = Mapping[Instrument, Decimal]
 _Required = Callable[[_Positions], Requirement]
+_Known = dict[frozenset[tuple[Instrument, Decimal]], Requirement]
+
+
+def _remembering(account: AccountView, known: _Known) -> _Required:
+    """What positions require in the account, each book computed once."""
+    required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
+
+    def look_up(positions: _Positions) -> Requirement:
+        book = frozenset(positions.items())
+        found = known.get(book)
+        if found is None:
+            found = known[book] = required(positions)
+        return found
+
+    return look_up
 
 
 def _state(account: AccountView) -> dict[Instrument, Decimal]:
@@ -322,8 +400,13 @@ def _cash_requirement(positions: _Positions) -> Requirement:
 
 
 def _margin_requirement(account: AccountView) -> _Required:
+    known: dict[Book, Found] = {}  # an order changes one book; the others are asked about once
     return lambda positions: margin.requirement(
-        _as_holdings(positions), marks=account.marks, rules=account.rules, classes=account.classes
+        _as_holdings(positions),
+        marks=account.marks,
+        rules=account.rules,
+        classes=account.classes,
+        known=known,
     )
 
 
@@ -420,22 +503,17 @@ def _bought_stock_value(traded: Iterable[Trade], marks: Mapping[str, int]) -> De
 
 
 def _check_approval(ticket: Ticket, found: Effect, account: AccountView) -> None:
-    is_cash = account.type is AccountType.CASH
-    had = margin.required_level(found.before.groups, puts_are_cash_secured=is_cash)
-    needs = margin.required_level(found.after.groups, puts_are_cash_secured=is_cash)
+    # The broker-style model charges a put that stands alone at its strike: it is secured with cash there too.
+    secured = account.type is AccountType.CASH or account.rules.model is Model.UNIVERSAL_SPREAD
+    had = margin.required_level(found.before.groups, puts_are_cash_secured=secured)
+    needs = margin.required_level(found.after.groups, puts_are_cash_secured=secured)
     if needs.level > max(account.options_level, had.level):
         raise _not_approved(ticket, needs, account)
     if needs.naked_shorts and not account.naked_shorts and not had.naked_shorts:
-        instead = _instead(ticket, found, account)
-        remedy = (
-            f"Close the whole structure as one order: {instead}."
-            if instead
-            else "Send a spread: one order with a long option that covers it."
-        )
         raise NotApproved(
-            f"This order would leave a short option that nothing covers, and this account is not approved for that. {remedy}",
+            "This order would leave a short option that nothing covers, and this account is not approved for that.",
             field="legs" if ticket.legs else "symbol", rule="short options are covered unless naked shorts are approved",
-            value=", ".join(ticket.symbols), remedy=remedy, **({"instead": instead} if instead else {}),
+            value=", ".join(ticket.symbols),
         )  # fmt: skip
 
 
@@ -470,110 +548,196 @@ def _check_equity(found: Effect, account: AccountView) -> None:
         )  # fmt: skip
 
 
-def _denied(
-    ticket: Ticket,
-    instruments: Sequence[Instrument],
-    account: AccountView,
-    quotes: Quotes,
-    found: Effect,
-    qty: Decimal,
-) -> InsufficientBuyingPower:
-    """The denial, with the nearest order that would be accepted."""
-
-    def fits(count: int) -> bool:
-        part = effect(ticket, instruments, account=account, quotes=quotes, qty=Decimal(count))
-        return part.needed <= part.available
-
-    most = _largest(int(qty), fits)
-    unit = "package" if ticket.legs else _unit_name(instruments[0])
-    instead = _instead(ticket, found, account)
-    if instead:
-        remedy = f"Close the whole structure as one order: {instead}."
-    elif most:
-        remedy = f"Reduce to {most} {unit}{'' if most == 1 else 's'}."
-    else:
-        remedy = "Close something first, or choose a structure with less risk."
+def _denied(found: Effect, qty: Decimal) -> InsufficientBuyingPower:
     return InsufficientBuyingPower(
-        f"This order needs ${found.needed:,.2f} of buying power; ${max(found.available, ZERO):,.2f} is available. {remedy}",
-        field="qty", rule="the change of the requirement may not exceed the buying power", value=_plain(qty), remedy=remedy,
-        needed=f"{found.needed:.2f}", available=f"{found.available:.2f}", qty_max=str(most),
+        f"This order needs ${found.needed:,.2f} of buying power; ${max(found.available, ZERO):,.2f} is available.",
+        field="qty", rule="the change of the requirement may not exceed the buying power", value=_plain(qty),
+        needed=f"{found.needed:.2f}", available=f"{found.available:.2f}",
         requirement_before=f"{found.before.initial:.2f}", requirement_after=f"{found.after.initial:.2f}",
-        **({"instead": instead} if instead else {}),
     )  # fmt: skip
 
 
-def _instead(ticket: Ticket, found: Effect, account: AccountView) -> str:
-    """For the sale of an option that covers a short one: the package that closes both, as text."""
-    holding = account.holdings.get(ticket.symbol, NOTHING)
-    if ticket.legs or ticket.side is not Side.SELL or holding.qty <= 0:
-        return ""
-    for group in found.before.groups:
-        symbols = {part.instrument.symbol for part in group.legs}
-        if ticket.symbol in symbols and any(part.qty < 0 for part in group.legs):
-            return ", ".join(
-                f"{'sell' if part.qty > 0 else 'buy'} {_plain(abs(part.qty))} {part.instrument.symbol}"
-                for part in group.legs
-            )
-    return ""
-
-
-def _largest(below: int, fits: Callable[[int], bool]) -> int:
-    """The largest count under `below` that fits; what an order needs grows with its quantity."""
-    low, high = 0, below
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+def _too_expensive(
+    ticket: Ticket, needed: Decimal, available: Decimal, qty: Decimal
+) -> InsufficientBuyingPower:
+    return InsufficientBuyingPower(
+        f"This order needs ${needed:,.2f}; ${available:,.2f} is available.",
+        field="qty" if ticket.notional is None else "notional",
+        rule="the cost, held in full, may not exceed the buying power",
+        value=_plain(qty if ticket.notional is None else needed), needed=f"{needed:.2f}", available=f"{available:.2f}",
+    )  # fmt: skip
 
 
 def _too_many(
     ticket: Ticket, symbol: str, available: Decimal, qty: Decimal, *, sells: bool, may_open: bool
 ) -> InsufficientQuantity:
     verb = "sold" if sells else "bought back"
-    if available:
-        remedy = f"Reduce to {_plain(available)}."
-    elif may_open:
-        remedy = "Send a whole number."
-    else:
-        remedy = "A cash account cannot sell short; buy it first."
     return InsufficientQuantity(
-        f"{_plain(available)} {symbol} can be {verb}; the order is for {_plain(qty)}. {remedy}",
+        f"{_plain(available)} {symbol} can be {verb}; the order is for {_plain(qty)}.",
         field="legs" if ticket.legs else "notional" if ticket.qty is None else "qty",
         rule="a sell may not exceed the position less what open orders already sell"
         if sells else "an order closes a position or opens one, not both",
-        value=_plain(qty), remedy=remedy, available=_plain(available),
+        value=_plain(qty), available=_plain(available), may_open="true" if may_open and not available else None,
     )  # fmt: skip
 
 
-def _too_expensive(
-    ticket: Ticket,
-    instruments: Sequence[Instrument],
-    needed: Decimal,
-    available: Decimal,
-    qty: Decimal,
-    quotes: Quotes,
-) -> InsufficientBuyingPower:
-    """The denial of a purchase in full, with the most that would be accepted."""
-    free = max(available, ZERO)
-    if ticket.notional is not None:
-        most, name = free, "dollars"
-        remedy = f"Reduce to ${most:,.2f}."
+# -- the nearest order that would be accepted ---------------------------------------------------------
+
+# Denials that another quantity, or another order, may not meet.
+_ADVISED = (
+    InsufficientBuyingPower, InsufficientQuantity, UncoveredShort, NotApproved, EquityTooLow, SettledCashOnly,
+    PatternDayTrader, IntradayMarginDeficit,
+)  # fmt: skip
+_FRACTION = Decimal("0.000001")
+
+
+def _with_advice(
+    denial: RaxxError, ticket: Ticket, instruments: Sequence[Instrument], account: AccountView, quotes: Quotes
+) -> RaxxError:
+    """The denial, with what would be accepted instead. What is named has been judged and would be taken."""
+    own = denial.details.pop("remedy", "")
+    may_open = denial.details.pop("may_open", "")
+    most = _most(ticket, instruments, account, quotes, whole=bool(may_open))
+    more: dict[str, object] = {"qty_max": _plain(most)}
+    instead, close = _instead(ticket, account, quotes)
+    if instead:
+        more["instead"] = instead
+        how = "Close the whole structure as one order" if close else "First close what it covers"
+        remedy = f"{how}: {instead}."
+    elif most:
+        remedy = f"Reduce to {_counted(most, ticket, instruments, named=not isinstance(denial, InsufficientQuantity))}."
+        if isinstance(denial, SettledCashOnly) and "fine_from" in denial.details:
+            remedy = f"{remedy[:-1]}, or wait until {denial.details['fine_from']}."
+    elif isinstance(denial, SettledCashOnly) and "fine_from" in denial.details:
+        remedy = f"Wait until {denial.details['fine_from']}."
     else:
-        step = Decimal("0.000001") if qty % 1 else Decimal(1)
-        most = down_to(
-            free / (cost.unit_price(ticket, instruments, quotes) * instruments[0].multiplier), step
-        )
-        name = "package" if ticket.legs else _unit_name(instruments[0])
-        remedy = f"Reduce to {_plain(most)} {name}{'' if most == 1 else 's'}."
-    if not most:
-        remedy = "Cancel a working order or sell something first."
-    return InsufficientBuyingPower(
-        f"This order needs ${needed:,.2f}; ${available:,.2f} is available. {remedy}",
-        field="qty" if ticket.notional is None else "notional",
-        rule="the cost, held in full, may not exceed the buying power",
-        value=_plain(qty if ticket.notional is None else needed), remedy=remedy, needed=f"{needed:.2f}",
-        available=f"{available:.2f}", qty_max=_plain(most),
+        remedy = own or _otherwise(denial, account, may_open=bool(may_open))
+    text = denial.message.removesuffix(own).rstrip() if own else denial.message
+    return type(denial)(f"{text} {remedy}", **{**denial.details, "remedy": remedy, **more})
+
+
+def _otherwise(denial: RaxxError, account: AccountView, *, may_open: bool) -> str:
+    """Where no quantity of it would be taken."""
+    match denial:
+        case InsufficientQuantity():
+            return "Send a whole number." if may_open else _NOTHING_TO_SELL[account.type]
+        case NotApproved():
+            return "Send a spread: one order with a long option that covers it."
+        case InsufficientBuyingPower() if "requirement_after" not in denial.details:
+            return "Cancel a working order or sell something first."
+        case _:
+            return "Close something first, or choose a structure with less risk."
+
+
+_NOTHING_TO_SELL = {
+    AccountType.CASH: "A cash account cannot sell short; buy it first.",
+    AccountType.MARGIN: "Cancel the orders that close it already, or close it before you open the other side.",
+}
+
+
+def _most(
+    ticket: Ticket, instruments: Sequence[Instrument], account: AccountView, quotes: Quotes, *, whole: bool
+) -> Decimal:
+    """The quantity (of an amount: the dollars) of this order that is taken while one unit more is not; 0: none.
+
+    `whole`: of a fraction the whole number below. A unit is a share, contract or package; a cent of an amount, and a
+    millionth where a fraction was asked for.
+    """
+    asked = ticket.notional if ticket.notional is not None else ticket.qty or ZERO
+    unit = CENT if ticket.notional is not None else _FRACTION if asked % 1 and not whole else Decimal(1)
+
+    known: _Known = {}
+
+    def taken(count: int) -> bool | None:
+        """None: it is too small to be taken, but not too large."""
+        amount = count * unit
+        if ticket.notional is not None:
+            candidate = msgspec.structs.replace(ticket, notional=amount)
+        else:
+            candidate = msgspec.structs.replace(ticket, qty=amount)
+        try:
+            _judge(candidate, instruments, account, quotes, known)
+        except OrderTooSmall:
+            return None
+        except RaxxError:
+            return False
+        return True
+
+    low, high = 0, int((asked / unit).to_integral_value(ROUND_CEILING))
+    if whole and taken(high - 1):
+        return (high - 1) * unit
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if taken(middle) is False else (middle, high)
+    return low * unit if low and taken(low) else ZERO
+
+
+def _instead(ticket: Ticket, account: AccountView, quotes: Quotes) -> tuple[str, bool]:
+    """For an order that closes what covers a short option: the order that closes both, or else the one that must come
+    first, as text; and whether it is the former. Empty when there is none that would be taken."""
+    holding = account.holdings.get(ticket.symbol, NOTHING)
+    closes = holding.qty * (1 if ticket.side is Side.SELL else -1) > 0
+    if ticket.legs or not closes:
+        return "", False
+    try:
+        groups = standing(account).requirement.groups
+    except RaxxError:
+        return "", False
+    for group in groups:
+        options = [part for part in group.legs if part.instrument.asset_class is AssetClass.OPTION]
+        shorts = [part for part in options if part.qty < 0]
+        mine = next((part for part in group.legs if part.instrument.symbol == ticket.symbol), None)
+        if mine is None or not shorts:
+            continue
+        parts = _share(options, mine, ticket.qty or ZERO) if mine in options else shorts
+        if _would_be_taken(parts, account, quotes):
+            return _as_text(parts), mine in options
+    return "", False
+
+
+def _share(options: Sequence[Part], mine: Part, wanted: Decimal) -> list[Part]:
+    """As many units of a structure as close `wanted` of one of its legs."""
+    units = gcd(*(int(abs(part.qty)) for part in options))
+    count = min(units, ceil(wanted / (abs(mine.qty) / units)))
+    return [Part(part.instrument, part.qty / units * count) for part in options]
+
+
+def _would_be_taken(parts: Sequence[Part], account: AccountView, quotes: Quotes) -> bool:
+    if not 1 <= len(parts) <= LEGS_MAX:
+        return False
+    count = gcd(*(int(abs(part.qty)) for part in parts))
+    sides = [Side.SELL if part.qty > 0 else Side.BUY for part in parts]
+    single = len(parts) == 1
+    ticket = Ticket(
+        symbol=parts[0].instrument.symbol if single else "", side=sides[0] if single else Side.BUY, qty=Decimal(count),
+        order_type=OrderType.MARKET, time_in_force=TimeInForce.DAY, client_order_id="",
+        order_class=OrderClass.SIMPLE if single else OrderClass.MLEG,
+        legs=() if single else tuple(
+            LegTicket(part.instrument.symbol, side, int(abs(part.qty)) // count)
+            for part, side in zip(parts, sides, strict=True)
+        ),
     )  # fmt: skip
+    try:
+        _judge(ticket, [part.instrument for part in parts], account, quotes)
+    except RaxxError:
+        return False
+    return True
+
+
+def _as_text(parts: Iterable[Part]) -> str:
+    return ", ".join(
+        f"{'sell' if part.qty > 0 else 'buy'} {_plain(abs(part.qty))} {part.instrument.symbol}"
+        for part in parts
+    )
+
+
+def _counted(most: Decimal, ticket: Ticket, instruments: Sequence[Instrument], *, named: bool) -> str:
+    if ticket.notional is not None:
+        return f"${most:,.2f}"
+    if not named:
+        return _plain(most)
+    unit = "package" if ticket.legs else _unit_name(instruments[0])
+    return f"{_plain(most)} {unit}{'' if most == 1 else 's'}"
 
 
 def _unit_name(instrument: Instrument) -> str:

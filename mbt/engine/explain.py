@@ -5,12 +5,16 @@ are part of the answer, so that a program need not read the sentences.
 """
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from mbt.engine.account import Unbookable
 from mbt.engine.fills import Market, Rule, Why, middle, stop_level, touch
+from mbt.engine.halts import Halt, halted_by, sentence
+from mbt.engine.nearest import nearest_at, waits_for_stop
 from mbt.engine.orders import (
+    FRESH,
     FillPreference,
     Order,
     OrderStatus,
@@ -20,9 +24,10 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.packages import PackageQuote
+from mbt.engine.strategies import recognise
 from raxx.kernel.clock import show_exchange_moment, show_exchange_time
 from raxx.kernel.money import from_ticks, show_price, to_cents
-from raxx.market.contracts import AssetClass
+from raxx.market.contracts import AssetClass, parse_symbol
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session
 
@@ -74,11 +79,21 @@ class FillFacts(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[LegFacts, ...]
 
 
+class NearestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How near the market came to an order without filling it, as recorded: mbt.engine.nearest.Nearest."""
+
+    away: int
+    to_stop: bool
+    quote: QuoteFacts
+
+
 class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything recorded about an order.
 
     For an open one also the market: its instant `now_ns` (None: the market data does not answer), the NBBO
-    in force `now` (None: there is none), and the `session` in progress or the next.
+    in force `now` (None: there is none), and the `session` in progress or the next. `is_dormant`: an exit that has
+    sold all that its entry has bought so far. `halts`: those that it met, and one that is in force. `nearest`: of an
+    open order up to about a minute ago.
     """
 
     order: Order
@@ -94,6 +109,24 @@ class OrderFacts(msgspec.Struct, frozen=True, kw_only=True):
     now_ns: int | None = None
     now: QuoteFacts | None = None
     session: Session | None = None
+    is_dormant: bool = False
+    halts: tuple[Halt, ...] = ()
+    nearest: NearestFacts | None = None
+
+
+class NearestMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """The usable quote that came nearest to an order that has not been filled, since it worked. Dollars; of a package
+    signed net prices. `distance`: how far its price still was from the order's limit or `stop`. `at_ns`: when it
+    mattered; `quote_ns`: its own stamp."""
+
+    distance: str
+    price: Literal["limit", "stop"]
+    at_ns: int
+    quote_ns: int
+    bid: str
+    bid_size: int
+    ask: str
+    ask_size: int
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +135,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     headline: str
     sentences: list[str]
     facts: dict[str, str | int | None]
+    nearest_miss: NearestMiss | None = None
 
 
 _Facts = dict[str, str | int | None]
@@ -124,6 +158,7 @@ _ENDINGS = {
     Why.GROUP_CANCELED: "another order of its group was canceled, and they belong together",
     Why.POSITION_GONE: "an expiration, an assignment or another event took the position that it would have closed",
     Why.CASH_GONE: "an event took the cash that it had reserved",
+    Why.CORPORATE_ACTION: "a corporate action changed what it was for, so its price meant something else",
 }
 
 _RULES = {
@@ -139,6 +174,9 @@ _RULES = {
 }
 
 
+_RESTING_PACKAGE = "A resting package trades at its limit, or at its ask where that has come lower: each leg stays inside its own NBBO."
+
+
 def explain(facts: OrderFacts) -> Explanation:
     """The whole story of one order in any state."""
     order = facts.order
@@ -146,7 +184,8 @@ def explain(facts: OrderFacts) -> Explanation:
     data: _Facts = {
         "status": facts.status, "reason": facts.reason or None, "side": order.side, "qty": _plain(order.qty),
         "symbol": order.symbol or None, "order_type": order.type, "time_in_force": order.tif,
-        "limit_price": _dollars(order.limit), "stop_price": _dollars(order.stop),
+        "limit_price": _dollars(order, order.limit), "stop_price": _dollars(order, order.stop),
+        "structure": structure(order, order.qty) if order.legs else None,
     }  # fmt: skip
     if order.legs:
         data["legs"] = _legs(order)
@@ -158,7 +197,19 @@ def explain(facts: OrderFacts) -> Explanation:
         headline = _open(facts, sentences, data)
     else:
         headline = _ended(facts, sentences, data)
-    return Explanation(headline=headline, sentences=sentences, facts=data)
+    miss = _tell_nearest(facts, sentences)
+    # Several fills by one rule tell of it once.
+    told = list(dict.fromkeys(sentences))
+    return Explanation(headline=headline, sentences=told, facts=data, nearest_miss=miss)
+
+
+def structure(order: Order, qty: Decimal) -> str:
+    """What so many packages of the order are called: `SPY 18 Dec 2026 635/640 put credit spread ×3`."""
+    legs = [
+        (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
+        for leg in order.legs
+    ]
+    return recognise(legs, underlying=order.underlying or None).label
 
 
 # -- what was asked, and what it met ------------------------------------------------------------------
@@ -213,9 +264,11 @@ def _arrived(facts: OrderFacts) -> list[str]:
 def _refused(facts: OrderFacts) -> list[str]:
     told = []
     for why, quote in facts.refusals.items():
-        when = f"At {show_exchange_time(quote.at_ns)}" if quote else "When it arrived"
+        when = f"At {show_exchange_time(quote.at_ns)}" if quote and quote.at_ns else "When it arrived"
         seen = f": {_market(facts.order, quote)}" if quote and (quote.bid or quote.ask) else ""
         told.append(f"{when} it was not filled because {_REFUSALS[Why(why)]}{seen}.")
+    if Why.HALTED in facts.refusals or facts.reason == Why.HALTED:
+        told += [sentence(halt) for halt in facts.halts]
     return told
 
 
@@ -241,7 +294,8 @@ def _tell_fill(facts: OrderFacts, fill: FillFacts, sentences: list[str], data: _
     sentences += [
         f"At {show_exchange_moment(fill.filled_ns)} the NBBO was {_market(order, quote)} "
         f"(sizes {quote.bid_size:,} × {quote.ask_size:,}{age}).{locked}",
-        f"{_RULES[rule]} (rule {fill.rule}, version {fill.rule_version})",
+        f"{_RESTING_PACKAGE if order.legs and rule is Rule.LIMIT_RESTING else _RULES[rule]} "
+        f"(rule {fill.rule}, version {fill.rule_version})",
     ]
     if len(facts.fills) > 1:
         sentences.append(f"It filled {_plain(fill.qty)} at {_price(order, fill.price)}.")
@@ -249,7 +303,7 @@ def _tell_fill(facts: OrderFacts, fill: FillFacts, sentences: list[str], data: _
         sentences.append("It took no more than the size that the quote showed.")
     if order.legs:
         sentences += [
-            f"{leg.side} {_plain(leg.qty)} {leg.symbol} at ${show_price(leg.price)}, inside its {_market(order, leg.quote, leg=True)}."
+            f"{'Bought' if leg.side is Side.BUY else 'Sold'} {_plain(leg.qty)} {leg.symbol} at ${show_price(leg.price)}, inside its {_market(order, leg.quote, leg=True)}."
             for leg in fill.legs
         ]
     if order.limit is not None:
@@ -262,9 +316,9 @@ def _tell_fill(facts: OrderFacts, fill: FillFacts, sentences: list[str], data: _
             )
     mid_distance = sign * (2 * fill.price - quote.bid - quote.ask)
     data.update(
-        fill_price=_dollars(fill.price), fill_qty=_plain(fill.qty), filled_at=show_exchange_moment(fill.filled_ns),
+        fill_price=_dollars(order, fill.price), fill_qty=_plain(fill.qty), filled_at=show_exchange_moment(fill.filled_ns),
         amount=f"{fill.amount:.2f}", rule=fill.rule, rule_version=fill.rule_version, feed=fill.feed,
-        nbbo_bid=_dollars(quote.bid), nbbo_bid_size=quote.bid_size, nbbo_ask=_dollars(quote.ask),
+        nbbo_bid=_dollars(order, quote.bid), nbbo_bid_size=quote.bid_size, nbbo_ask=_dollars(order, quote.ask),
         nbbo_ask_size=quote.ask_size, quote_ns=quote.quote_ns, quote_age_ms=age_ms,
         price_improvement_per_unit=_plain(from_ticks(sign * (order.limit - fill.price))) if order.limit is not None else None,
         slippage_from_mid_per_unit=_plain(from_ticks(mid_distance) / 2),
@@ -278,7 +332,7 @@ def _tell_other_preferences(order: Order, market: Market, sentences: list[str], 
     """What the same quote would have given under the other fill preferences."""
     natural, mid = touch(order, market), middle(order, market)
     data.update(
-        fill_preference=order.preference, natural_price=_dollars(natural), mid_price=_dollars(mid),
+        fill_preference=order.preference, natural_price=_dollars(order, natural), mid_price=_dollars(order, mid),
     )  # fmt: skip
     if natural == mid:
         return
@@ -315,11 +369,17 @@ def _open(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
         sentences.append(f"It expires at {show_exchange_moment(order.expires_ns)}.")
     if facts.status is OrderStatus.HELD:
         return "Held: it begins to work when its entry fills, for as much as that fills."
+    if facts.is_dormant:
+        return "Dormant: all that its entry has bought so far is closed again; it goes on when the entry fills more."
     if facts.now_ns is None or facts.session is None:
         return "Working; the market data does not answer now, so its distance to a fill cannot be told."
     if not facts.session.is_open(facts.now_ns, order.hours):
         opens = show_exchange_moment(facts.session.opens_ns(order.hours))
         return f"Waiting: the market is closed. It acts on the first usable quote after {opens}."
+    halt = _halt_now(facts)
+    if halt is not None:
+        _tell_halt(halt, data)
+        return f"Waiting: {sentence(halt, now_ns=facts.now_ns)} It acts on the first usable quote after the halt."
     if facts.status is OrderStatus.ACCEPTED:
         if order.arrives_ns > facts.now_ns:
             return f"Waiting: it acts at {show_exchange_moment(order.arrives_ns)}."
@@ -333,19 +393,34 @@ def _open(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
     return _open_limit(facts, data)
 
 
+def _halt_now(facts: OrderFacts) -> Halt | None:
+    """The halt that keeps the order from trading at this moment."""
+    symbols = [leg.symbol for leg in facts.order.legs] or [facts.order.symbol]
+    now_ns = facts.now_ns or 0
+    found = (halted_by(parse_symbol(symbol), facts.halts, now_ns) for symbol in symbols)
+    return next((halt for halt in found if halt is not None), None)
+
+
+def _tell_halt(halt: Halt, data: _Facts) -> None:
+    data.update(
+        halted=halt.symbol, halt_reason=halt.reason, halted_since=show_exchange_moment(halt.from_ns),
+        halted_until=show_exchange_moment(halt.until_ns) if halt.until_ns else None,
+    )  # fmt: skip
+
+
 def _open_stop(facts: OrderFacts, data: _Facts) -> str:
     order = facts.order
     level = stop_level(order, facts.progress.mark)
-    data["stop_level"] = _dollars(level)
+    data["stop_level"] = _dollars(order, level)
     if order.type is OrderType.TRAILING_STOP:
-        data["high_water_mark"] = _dollars(facts.progress.mark)
+        data["high_water_mark"] = _dollars(order, facts.progress.mark)
     if facts.now is None:
         return f"Waiting for its stop: it triggers when {_side(order)} reaches {_price(order, level)}."
     near = touch(order, facts.now.as_market(order.symbol))
     distance = (level - near) if order.side is Side.BUY else (near - level)
     data.update(
-        nbbo_bid=_dollars(facts.now.bid),
-        nbbo_ask=_dollars(facts.now.ask),
+        nbbo_bid=_dollars(order, facts.now.bid),
+        nbbo_ask=_dollars(order, facts.now.ask),
         distance_to_trigger=_plain(from_ticks(distance)),
     )
     move = "rise" if order.side is Side.BUY else "fall"
@@ -365,7 +440,7 @@ def _open_limit(facts: OrderFacts, data: _Facts) -> str:
     there = middle(order, market) if inside and usable else touch(order, market)
     distance = (there - limit) if order.side is Side.BUY else (limit - there)
     data.update(
-        nbbo_bid=_dollars(facts.now.bid), nbbo_ask=_dollars(facts.now.ask), quote_ns=facts.now.quote_ns,
+        nbbo_bid=_dollars(order, facts.now.bid), nbbo_ask=_dollars(order, facts.now.ask), quote_ns=facts.now.quote_ns,
         distance_to_fill=_plain(from_ticks(distance)),
     )  # fmt: skip
     if distance <= 0:
@@ -423,6 +498,68 @@ def _expired(facts: OrderFacts, sentences: list[str], when: str, filled: Decimal
     return f"Expired {'unfilled ' if not filled else ''}at {when}, the end of its time in force."
 
 
+# -- nearest misses -------------------------------------------------------------------------------------------
+
+
+def _tell_nearest(facts: OrderFacts, sentences: list[str]) -> NearestMiss | None:
+    """What would have filled the order, had it come a little nearer; None where nothing was filled for want of
+    something else, or was."""
+    nearest = _nearest(facts)
+    if nearest is None:
+        return None
+    order, quote, away = facts.order, nearest.quote, nearest.away
+    price: Literal["limit", "stop"] = "stop" if nearest.to_stop else "limit"
+    when, seen = show_exchange_time(quote.at_ns), _side_that_counts(order, quote)
+    if away > 0:
+        sentences.append(f"The market came within ${show_price(away)} of its {price}, at {when} ({seen}).")
+    else:
+        sentences.append(f"At {when} the market was at its {price} ({seen}), without the size that it needs.")
+    return NearestMiss(
+        distance=_number(away), price=price, at_ns=quote.at_ns, quote_ns=quote.quote_ns, bid=_number(quote.bid),
+        bid_size=quote.bid_size, ask=_number(quote.ask), ask_size=quote.ask_size,
+    )  # fmt: skip
+
+
+def _nearest(facts: OrderFacts) -> NearestFacts | None:
+    """Of what was recorded, the quote that the order met first and the one in force now."""
+    if facts.fills or facts.working_ns is None or facts.status is OrderStatus.FILLED:
+        return None
+    order, progress = facts.order, facts.progress
+    to_stop = waits_for_stop(order, progress)
+    found = [facts.nearest] if facts.nearest is not None and facts.nearest.to_stop is to_stop else []
+    met = [(facts.arrival, facts.working_ns, FRESH)] if not progress.triggered else []
+    if facts.now is not None and facts.now_ns is not None and _can_act_now(facts):
+        met.append((facts.now, max(facts.now.quote_ns, facts.working_ns), progress))
+    for quote, at_ns, then in met:
+        miss = nearest_at(order, quote.as_market(order.symbol), then, at_ns) if quote is not None else None
+        if quote is not None and miss is not None:
+            seen = msgspec.structs.replace(quote, at_ns=at_ns)
+            found.append(NearestFacts(away=miss.away, to_stop=miss.to_stop, quote=seen))
+    found = [miss for miss in found if miss.away > 0 or order.size_cap]
+    return min(found, key=lambda miss: (miss.away, miss.quote.at_ns), default=None)
+
+
+def _can_act_now(facts: OrderFacts) -> bool:
+    """Whether the quote in force could fill the order if its price did."""
+    quote, session, now_ns = facts.now, facts.session, facts.now_ns
+    if facts.closed_ns is not None or quote is None or session is None or now_ns is None:
+        return False
+    if facts.is_dormant or not session.is_open(quote.quote_ns, facts.order.hours):
+        return False
+    two_sided = bool(facts.order.legs) or 0 < quote.bid <= quote.ask
+    return two_sided and _halt_now(facts) is None
+
+
+def _side_that_counts(order: Order, quote: QuoteFacts) -> str:
+    """`ask $10.06`; both sides where the middle counts; of a package its net price."""
+    if order.preference is not FillPreference.CONSERVATIVE:
+        return _market(order, quote)
+    price = quote.ask if order.side is Side.BUY else quote.bid
+    if order.legs:
+        return f"{_price(order, price)} at the touch"
+    return f"{'ask' if order.side is Side.BUY else 'bid'} ${show_price(price)}"
+
+
 # -- words ----------------------------------------------------------------------------------------------------
 
 
@@ -460,7 +597,7 @@ def _side(order: Order) -> str:
 def _amount(order: Order, qty: Decimal | None = None) -> str:
     count = order.qty if qty is None else qty
     if order.legs:
-        return f"{_plain(count)} of {_legs(order)}"
+        return f"{_plain(count)} of {structure(order, Decimal(1))} {_legs(order)}"
     if order.notional is not None and qty is None:
         return f"${order.notional:,.2f} of {order.symbol}"
     unit = (
@@ -478,7 +615,12 @@ def _plain(value: Decimal | None) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
-def _dollars(ticks: int | None) -> str | None:
-    if not ticks:
-        return None
+def _number(ticks: int) -> str:
     return ("-" if ticks < 0 else "") + show_price(abs(ticks)).replace(",", "")
+
+
+def _dollars(order: Order, ticks: int | None) -> str | None:
+    """None where there is no price; the net of a package may be nothing at all."""
+    if not ticks:
+        return "0.00" if order.legs and ticks is not None else None
+    return _number(ticks)

@@ -55,6 +55,7 @@ class Why(StrEnum):
     GROUP_CANCELED = "GROUP_CANCELED"
     POSITION_GONE = "POSITION_GONE"
     CASH_GONE = "CASH_GONE"
+    CORPORATE_ACTION = "CORPORATE_ACTION"
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -107,10 +108,11 @@ def usable(quote: Quote | None, order: Order, *, session: Session, now_ns: int) 
         return Why.OUTSIDE_SESSION
     if quote is None:
         return Why.NO_QUOTE
-    if not session.is_open(quote.ts, hours):
-        return Why.OUTSIDE_SESSION
-    if now_ns - quote.ts > max_age_ns(order.asset_class, now_ns):
-        return Why.STALE_QUOTE
+    if quote.ts != now_ns:  # it was in force before
+        if not session.is_open(quote.ts, hours):
+            return Why.OUTSIDE_SESSION
+        if now_ns - quote.ts > max_age_ns(order.asset_class, now_ns):
+            return Why.STALE_QUOTE
     state = condition(quote)
     if state is QuoteCondition.ONE_SIDED:
         return Why.ONE_SIDED_QUOTE
@@ -128,10 +130,10 @@ def decide(
     Source: docs/rules/fills.md; NBBO as in 17 CFR 242.600(b).
     """
     match order.type:
-        case OrderType.MARKET:
-            return _market(order, market, progress, arriving=arriving)
         case OrderType.LIMIT:
             return _limit(order, market, progress, arriving=arriving, marketable=Rule.LIMIT_MARKETABLE)
+        case OrderType.MARKET:
+            return _market(order, market, progress, arriving=arriving)
         case OrderType.STOP:
             return _stop(order, market, progress)
         case OrderType.STOP_LIMIT:
@@ -260,7 +262,9 @@ def _fill(
             for leg, p, quote in zip(order.legs, prices, market.legs, strict=True)
         )
     fill = Fill(price=price, qty=qty, rule=rule, version=VERSION, quote=market, legs=legs)
-    return fill, msgspec.structs.replace(progress, filled=progress.filled + qty)
+    # Every fill passes here, and msgspec.structs.replace takes three times as long.
+    filled, joined = progress.filled + qty, progress.joined
+    return fill, Progress(filled, progress.triggered, progress.mark, joined, progress.arrived)
 
 
 def _worth(order: Order, price: int) -> Decimal:

@@ -11,29 +11,16 @@ from enum import StrEnum
 
 import msgspec
 
-from raxx.kernel.clock import SECOND_NS
+from raxx.kernel.clock import SECOND_NS, show_exchange_moment, show_exchange_time
 from raxx.market.contracts import Instrument
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session
+from raxx.market.status import EVERYTHING as EVERYTHING
+from raxx.market.status import Reason as Reason
+from raxx.market.status import TradingStatus
 
 MINUTE_NS = 60 * SECOND_NS
-EVERYTHING = "*"  # the symbol of a halt of the whole market
 _CENT = 100  # ticks
-
-
-class Reason(StrEnum):
-    """The codes that exchanges publish; the chapter says each in words."""
-
-    NEWS_PENDING = "T1"
-    NEWS_RELEASED = "T2"
-    INFORMATION_REQUESTED = "T12"
-    SEC_SUSPENSION = "H10"
-    OPERATIONAL = "M"
-    PRICE_BAND = "LUDP"
-    STRADDLE = "LUDS"
-    MARKET_7 = "MWC1"
-    MARKET_13 = "MWC2"
-    MARKET_20 = "MWC3"
 
 
 class Halt(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +50,45 @@ def halted_by(instrument: Instrument, halts: Iterable[Halt], at_ns: int) -> Halt
 
 def is_halted(instrument: Instrument, halts: Iterable[Halt], at_ns: int) -> bool:
     return halted_by(instrument, halts, at_ns) is not None
+
+
+def in_force(instrument: Instrument, statuses: Iterable[TradingStatus], at_ns: int) -> Halt | None:
+    """The halt that keeps `instrument` from trading, from what its market has said of halts."""
+    halts = (
+        Halt(symbol=each.symbol, from_ns=each.ts, until_ns=each.until_ns, reason=each.reason)
+        for each in statuses
+        if each.reason is not None
+    )
+    return halted_by(instrument, halts, at_ns)
+
+
+_IN_WORDS = {
+    Reason.NEWS_PENDING: "news is expected",
+    Reason.NEWS_RELEASED: "news is out and being read",
+    Reason.INFORMATION_REQUESTED: "the exchange has asked the company for information",
+    Reason.SEC_SUSPENSION: "the SEC has suspended trading",
+    Reason.OPERATIONAL: "of an operational problem",
+    Reason.PRICE_BAND: "its price stayed at a band for fifteen seconds",
+    Reason.STRADDLE: "its quote lay across a price band",
+    Reason.MARKET_7: "the market fell by 7 %",
+    Reason.MARKET_13: "the market fell by 13 %",
+    Reason.MARKET_20: "the market fell by 20 %",
+}
+
+
+def sentence(halt: Halt, *, now_ns: int | None = None) -> str:
+    """`Trading in ABC stands still since … because news is expected (T1); when it ends is not known.`
+
+    `now_ns` None: whether it is over does not matter.
+    """
+    what = "All trading" if halt.symbol == EVERYTHING else f"Trading in {halt.symbol}"
+    why = f"because {_IN_WORDS[halt.reason]} ({halt.reason})"
+    since = show_exchange_moment(halt.from_ns)
+    if halt.until_ns is None:
+        return f"{what} stands still since {since} {why}; when it ends is not known."
+    is_over = now_ns is None or now_ns >= halt.until_ns
+    verb = "stood still from" if is_over else "stands still since"
+    return f"{what} {verb} {since}, until {show_exchange_time(halt.until_ns)}, {why}."
 
 
 # --- Limit up, limit down ----------------------------------------------------------------------------------

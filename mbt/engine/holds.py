@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from mbt.engine.account import Part
-from mbt.engine.orders import Order
+from mbt.engine.orders import Order, Side
 from raxx.kernel.money import up_to_cents
 
 ZERO = Decimal(0)
@@ -65,6 +65,12 @@ def after_resize(reserved: Reserved, order: Order, *, more: Decimal, free: Mappi
 def closed_by(order: Order) -> list[tuple[str, int]]:
     """The positions that an exit closes, and how much of each one unit of it."""
     return [(leg.symbol, leg.ratio) for leg in order.legs] or [(order.symbol, 1)]
+
+
+def closes(order: Order, symbol: str) -> int:
+    """1: the order closes a long position of the symbol; -1: a short one."""
+    side = next((leg.side for leg in order.legs if leg.symbol == symbol), order.side)
+    return 1 if side is Side.SELL else -1
 
 
 _Key = TypeVar("_Key")

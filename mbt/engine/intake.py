@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from hashlib import sha256
 
 import msgspec
 
@@ -13,6 +14,8 @@ from mbt.engine.tickets import Ticket
 from raxx.market.contracts import AssetClass, Instrument
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Sessions
+
+NAME_MAX = 124  # of an entry, which its exits add to
 
 
 class Role(StrEnum):
@@ -56,6 +59,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     cash_hold: Decimal = Decimal(0)
     position_holds: dict[str, Decimal] = {}
     is_held: bool = False
+
+    @property
+    def only_closes(self) -> bool:
+        """Whether it adds no risk: it closes what is held, or waits to close what an accepted entry will bring."""
+        parts = [(leg.symbol, leg.ratio) for leg in self.legs] or [(self.symbol, 1)]
+        return self.is_held or all(
+            self.position_holds.get(symbol, 0) >= self.qty * ratio for symbol, ratio in parts
+        )
 
 
 def accept(
@@ -137,4 +148,7 @@ def _stop_loss(ticket: Ticket, like: Draft, *, is_held: bool) -> Draft:
 
 def _named(ticket: Ticket, suffix: str) -> str:
     """A name for an exit, from that of its entry, so that the same ticket gives the same names again."""
-    return f"{ticket.client_order_id[:124]}:{suffix}"
+    name = ticket.client_order_id
+    if len(name) > NAME_MAX:  # two long names may differ in their ends alone
+        name = f"{name[: NAME_MAX - 17]}.{sha256(name.encode()).hexdigest()[:16]}"
+    return f"{name}:{suffix}"

@@ -20,7 +20,7 @@ from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.corporate import Action, OrderChange
 from mbt.engine.cost import Trade
 from mbt.engine.fills import Fill, Why
-from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, without_cover
+from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes, without_cover
 from mbt.engine.intake import Draft, Role
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
 from mbt.engine.margin import OptionClass
@@ -193,7 +193,7 @@ class Account:
         for symbol in sorted(self.offered):
             held = self.positions.get(symbol, EMPTY).qty
             holders = [w for w in self.open.values() if symbol in w.reserved.positions]
-            for working in [w for w in holders if _closes(w.order, symbol) * held <= 0]:
+            for working in [w for w in holders if closes(w.order, symbol) * held <= 0]:
                 self._drop_all(working, at_ns, Why.POSITION_GONE)
             reserved = [(w, w.reserved) for w in holders if w.is_open]
             for working in without_cover(reserved, symbol=symbol, held=held):
@@ -232,10 +232,13 @@ class Account:
         spendable = self.cash - self.held + working.reserved.cash
         parts = parts_of(order, fill)
         booked = book_fill(
-            parts, positions=self.positions, spendable=spendable, cash_account=self.cash_account
-        )
+            parts, positions=self.positions, spendable=spendable, cash_account=self.cash_account,
+            closes_only=order.is_exit,
+        )  # fmt: skip
         if isinstance(booked, Unbookable):
             self._drop(working, OrderStatus.REJECTED, decision.at_ns, booked)
+            for sibling in self.group_of(working):  # one group is one decision
+                self._drop(sibling, OrderStatus.CANCELED, decision.at_ns, Why.GROUP_CANCELED)
             return
         before = {part.symbol: self.positions.get(part.symbol, EMPTY).qty for part in parts}
         self.enter(booked, at_ns=decision.at_ns, name=working.name)
@@ -273,7 +276,7 @@ class Account:
         if working.carries:
             # Only what it closes: an exit of an entry that closed something itself has nothing to reserve.
             free = {
-                symbol: self.positions.get(symbol, EMPTY).qty * _closes(order, symbol)
+                symbol: self.positions.get(symbol, EMPTY).qty * closes(order, symbol)
                 - self.offered.get(symbol, ZERO)
                 for symbol, _ in closed_by(order)
             }
@@ -572,12 +575,6 @@ class Life:
                     known = listing.class_of(known).underlying
             self._tickers[symbol] = known
         return known
-
-
-def _closes(order: Order, symbol: str) -> int:
-    """1: the order closes a long position of the symbol; -1: a short one."""
-    side = next((leg.side for leg in order.legs if leg.symbol == symbol), order.side)
-    return 1 if side is Side.SELL else -1
 
 
 _RESTING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})

@@ -136,6 +136,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     group_id: UUID | None = None
 
     @property
+    def is_exit(self) -> bool:
+        """Whether it is there to close what its entry opens, or what is held."""
+        return self.entry_id is not None or self.group_id is not None
+
+    @property
     def is_immediate(self) -> bool:
         """Whether it never waits for a quote: it fills when it arrives, or ends."""
         return self.tif in _IMMEDIATE

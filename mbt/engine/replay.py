@@ -95,6 +95,9 @@ class _Account:
         """End an order, and those that end with it."""
         others = matcher.canceled_with(command.order_id)
         for order_id in [*others, command.order_id]:
+            if order_id not in self.open:  # rejected here, which the matcher does not know
+                matcher.remove(order_id)
+                continue
             reason = ""
             if order_id != command.order_id:
                 is_exit = self.open[order_id].order.entry_id == command.order_id
@@ -132,7 +135,7 @@ class _Account:
         order, fill = decision.order, decision.fill
         spendable = self.cash - self.held + working.hold
         parts = parts_of(order, fill)
-        booked = book_fill(parts, positions=self.positions, spendable=spendable)
+        booked = book_fill(parts, positions=self.positions, spendable=spendable, closes_only=order.is_exit)
         if isinstance(booked, Unbookable):
             self.close(order.id, OrderStatus.REJECTED, decision.at_ns, booked)
             return
@@ -286,7 +289,7 @@ def replay(
         if isinstance(command, Submit):
             account.submit(command)
             matcher.accept(command.order, held=command.held)
-        elif command.order_id in matcher:
+        elif command.order_id in matcher and command.order_id in account.open:
             account.cancel(matcher, command)
     stream.advance(matcher, end_ns)
     account.settle(matcher.take())

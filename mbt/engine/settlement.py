@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -185,8 +186,8 @@ class _CashAccount:
         self.purchases: dict[str, _Purchase] = {}
         self.unpaid: deque[_Purchase] = deque()
         self.lots: dict[str, deque[_Lot]] = {}
-        self.short: dict[str, Decimal] = {}
-        self.held = dict(held)
+        self.short: dict[str, Decimal] = {symbol: -qty for symbol, qty in held.items() if qty < 0}
+        self.held = {symbol: qty for symbol, qty in held.items() if qty > 0}
         self.violations: dict[str, Violation] = {}
         self.rides: dict[str, _Ride] = {}
 
@@ -287,7 +288,7 @@ def violations(
     """Every good-faith violation and free ride in the history of a cash account, as known on `as_of`.
 
     `events` in the order in which they happened, from the start of the account or from a day on which it
-    held `held`, fully paid. A purchase order violates once, however many fills it and its sales have. A
+    held `held` (negative: short), fully paid. A purchase order violates once, however many fills it and its sales have. A
     purchase that was sold unpaid is a free ride once the deadline for payment has passed without a deposit.
     """
     account = _CashAccount(sessions, held or {})
@@ -370,3 +371,27 @@ def restriction(
     ]  # fmt: skip
     in_force = [r for r in restrictions if r.since <= on < r.until]
     return max(in_force, key=lambda r: r.until, default=None)
+
+
+# --- What an account carries along: proceeds still to come, by day ------------------------------------------
+
+
+@lru_cache(maxsize=1_024)
+def _settles(trade_date: date, asset_class: AssetClass, sessions: Sessions) -> str:
+    return settlement_date(trade_date, asset_class, sessions).isoformat()
+
+
+def owed(
+    due: Mapping[str, str], amount: Decimal, *, day: date, asset_class: AssetClass, sessions: Sessions
+) -> dict[str, str]:
+    """`due` (dollars by the ISO day on which they settle, as text) with the proceeds of one more sale of `day`, and
+    without what has settled by then."""
+    left = {when: text for when, text in due.items() if when > day.isoformat()}
+    settles = _settles(day, asset_class, sessions)
+    left[settles] = str(Decimal(left.get(settles, "0")) + amount)
+    return left
+
+
+def still_due(due: Mapping[str, str], on: date) -> dict[date, Decimal]:
+    """What is still to come after `on`, by day."""
+    return {date.fromisoformat(when): Decimal(due[when]) for when in sorted(due) if when > on.isoformat()}

@@ -245,7 +245,7 @@ def _shape(parts: _Parts) -> str:
 
 def _token(instrument: Instrument, ratio: Decimal, strikes: Sequence[int]) -> str:
     count = abs(ratio) / _lot(instrument)
-    sign, times = "+" if ratio > 0 else "-", "" if count == 1 else f"{count:f}"
+    sign, times = "+" if ratio > 0 else "-", "" if count == 1 else f"{count.normalize():f}"
     return f"{sign}{times}" + (
         f"{instrument.right}{strikes.index(instrument.strike)}" if instrument.right else "S"
     )

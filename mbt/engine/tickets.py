@@ -14,6 +14,7 @@ from raxx.kernel.money import from_ticks, show_price, to_ticks
 from raxx.market.contracts import AssetClass, Instrument, price_step
 
 LEGS_MIN, LEGS_MAX = 2, 4
+CONTRACTS_MAX = 1_000_000  # of one leg of a package
 
 
 class LegTicket(msgspec.Struct, frozen=True):
@@ -283,6 +284,12 @@ def _check_legs(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
         raise _wrong(
             "legs", "ratios are in lowest terms", ":".join(str(leg.ratio) for leg in ticket.legs),
             f"Send {ratios} and {common} times the qty.",
+        )  # fmt: skip
+    most = CONTRACTS_MAX // max(leg.ratio for leg in ticket.legs)
+    if (ticket.qty or 0) > most:
+        raise _wrong(
+            "qty", f"a leg trades at most {CONTRACTS_MAX:,} contracts", _plain(ticket.qty or Decimal(0)),
+            f"Send at most {most}.",
         )  # fmt: skip
     if ticket.order_type not in (OrderType.MARKET, OrderType.LIMIT):
         raise _wrong(

@@ -32,7 +32,9 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     is_least: bool
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """What one book requires."""
+
     groups: tuple[Group, ...]
     initial_groups: tuple[Group, ...]
     is_least: bool
@@ -44,13 +46,15 @@ def requirement(
     marks: Mapping[str, int],
     rules: MarginRules,
     classes: Mapping[str, OptionClass] = NO_CLASSES,
+    known: dict[Book, Found] | None = None,
 ) -> Requirement:
     """The least that the rules allow for these holdings, underlying by underlying.
 
     `marks` in 1/10,000 dollar, by symbol, and of each underlying by its ticker. `classes` by option root, for roots
-    that are not their underlying's ticker. Raises NoMark.
+    that are not their underlying's ticker. `known`: books met before under the same rules, for who asks about many
+    holdings that differ in one underlying; new ones are added. Raises NoMark.
     """
-    found = [_of_book(book, rules) for book in books(holdings, marks=marks, classes=classes)]
+    found = [_once(book, rules, known) for book in books(holdings, marks=marks, classes=classes)]
     groups = tuple(group for each in found for group in each.groups)
     initial_groups = tuple(group for each in found for group in each.initial_groups)
     return Requirement(
@@ -62,16 +66,25 @@ def requirement(
     )
 
 
-def _of_book(book: Book, rules: MarginRules) -> _Found:
+def _once(book: Book, rules: MarginRules, known: dict[Book, Found] | None) -> Found:
+    if known is None:
+        return _of_book(book, rules)
+    found = known.get(book)
+    if found is None:
+        found = known[book] = _of_book(book, rules)
+    return found
+
+
+def _of_book(book: Book, rules: MarginRules) -> Found:
     if rules.model is Model.UNIVERSAL_SPREAD:
         groups = universal.groups(book, rules)
-        return _Found(groups, groups, is_least=True)
+        return Found(groups, groups, is_least=True)
     candidates = uses(book, rules)
     choice = pairing.choose(book, candidates, Goal.MAINTENANCE)
     groups = of_choice(book, rules, candidates, choice.counts)
     # Options require the same at the trade and afterwards: only stock can make another grouping better for one of them.
     cheaper = pairing.improve(book, candidates, Goal.INITIAL, choice) if book.lots else None
     if cheaper is None:
-        return _Found(groups, groups, choice.is_least)
+        return Found(groups, groups, choice.is_least)
     initial_groups = of_choice(book, rules, candidates, cheaper.counts)
-    return _Found(groups, initial_groups, choice.is_least and cheaper.is_least)
+    return Found(groups, initial_groups, choice.is_least and cheaper.is_least)

@@ -1,27 +1,45 @@
 """What must hold after every operation. Written against the rules, not against the code that it watches."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from itertools import combinations
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import combinations, pairwise
 from uuid import UUID
 
 from mbt.engine import margin
 from mbt.engine.account import Kind, Position, Posting
 from mbt.engine.buying_power import AccountType
-from mbt.engine.corporate import Effect, Split
+from mbt.engine.corporate import (
+    CashDividend,
+    CashMerger,
+    Effect,
+    Event,
+    SpinOff,
+    Split,
+    StockMerger,
+    SymbolChange,
+)
 from mbt.engine.expiry import Expiration, Fate, Means, expire
 from mbt.engine.fills import Rule, max_age_ns
 from mbt.engine.intake import Role
 from mbt.engine.life import Execution, Life, Working
 from mbt.engine.margin import Holding, MarginRules
-from mbt.engine.orders import OPEN_STATUSES, TRANSITIONS, Order, OrderStatus, OrderType, Side, TimeInForce
+from mbt.engine.orders import (
+    OPEN_STATUSES,
+    TRANSITIONS,
+    Order,
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from mbt.engine.packages import net_of
-from mbt.engine.simulation.operations import CancelAll, Corporate, Expire, Operation
+from mbt.engine.simulation.operations import CancelAll, Corporate, Expire, Operation, Replace, Send
 from mbt.engine.simulation.world import Outcome, World
 from raxx.kernel.clock import exchange_date
-from raxx.kernel.money import CENT, from_ticks
-from raxx.market.contracts import Right
-from raxx.market.listing import OptionTerms
+from raxx.kernel.money import CENT, TICKS_PER_DOLLAR, from_ticks, to_ticks
+from raxx.market.contracts import SHARES_PER_CONTRACT, Right
+from raxx.market.listing import Deliverable, OptionTerms
 from raxx.market.quotes import QuoteCondition, condition
 
 ZERO = Decimal(0)
@@ -58,8 +76,9 @@ def require(holds: bool, name: str, message: object = "") -> None:
 class Auditor:
     """Adds up for itself what the account says it has. One for each account of a world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, margin_too: bool = True) -> None:
         self.world = world
+        self._margin_too = margin_too
         self._life: Life | None = None
         self.margin_checks = 0
         self._begin()
@@ -72,6 +91,12 @@ class Auditor:
         self._filled: dict[UUID, Decimal] = {}
         self._exited: dict[UUID, Decimal] = {}  # by entry, or by pair of exits
         self._asked: dict[UUID, Decimal] = {}  # quantities as they were taken
+        self._limits: dict[UUID, int] = {}  # as they were asked for
+        self._realized: dict[str, Decimal] = {}
+        self._booked: dict[
+            str, list[Posting]
+        ] = {}  # trades by the name of their order, not yet seen as fills
+        self._owed: dict[str, Decimal] = {}  # dividends
         self._charged = ZERO  # what fees and other events took from a cash account beside its trades
         self._since = 0
 
@@ -86,29 +111,28 @@ class Auditor:
                 self._all_is_over(self._life)
             self._begin()
             self._life = life
-        for working in outcome.taken:
-            self._asked.setdefault(working.order.id, working.order.qty)
+        require(not outcome.changed, "a denial changes nothing", outcome.changed)
+        self._took(life, operation, outcome)
         traded = self._history(life)
         self._executed(life)
         self._moved(life, operation)
         self._holds(life)
         self._groups(life)
+        self._closed(outcome)
         if life.profile.type is AccountType.CASH:
             self._cash_account(life)
-        elif traded or self._since >= _MARGIN_EVERY:
+        elif self._margin_too and (traded or self._since >= _MARGIN_EVERY):
             self._since = 0
             self._margin(life, operation.at_ns)
         self._since += 1
         if isinstance(operation, Expire) and outcome.expiration is not None and outcome.book is not None:
             self._expired(outcome.book, outcome.expiration, operation.prices)
-        if (
-            isinstance(operation, Corporate)
-            and outcome.effect is not None
-            and isinstance(operation.event, Split)
-        ):
-            self._split(operation.event, outcome.book or {}, outcome.effect)
+        if isinstance(operation, Corporate) and outcome.effect is not None and outcome.book is not None:
+            self._changed(operation.event, outcome.book, outcome.effect)
         if isinstance(operation, CancelAll):
             self._all_is_over(life)
+            left = {symbol: owed for symbol, owed in self._owed.items() if owed}
+            require(not left, "dividends are paid as they are owed", left)
 
     # -- money and positions -----------------------------------------------------------------------
 
@@ -120,6 +144,12 @@ class Auditor:
             posting = entry.posting
             groups.setdefault(entry.event, []).append(posting)
             self._cash += posting.cash
+            if posting.realized:
+                self._realized[posting.symbol] = self._realized.get(posting.symbol, ZERO) + posting.realized
+            if posting.kind is Kind.FILL:
+                self._booked.setdefault(entry.name, []).append(posting)
+            if posting.kind is Kind.DIVIDEND:
+                self._owed[posting.symbol] = self._owed.get(posting.symbol, ZERO) - posting.cash
             if posting.symbol:
                 before = self._positions.get(posting.symbol, EMPTY)
                 self._positions[posting.symbol] = Position(
@@ -136,21 +166,45 @@ class Auditor:
             account.cash == self._cash, "cash is the sum of the postings", f"{account.cash} and {self._cash}"
         )
         require(account.cash == account.cash.quantize(CENT), "cash is whole cents", account.cash)
-        for symbol in changed:
-            held, summed = account.positions.get(symbol, EMPTY), self._positions[symbol]
-            require(held == summed, "a position is the sum of its postings", f"{symbol}: {held} and {summed}")
-            require(
-                bool(held.qty) or not held.cost, "an empty position has cost nothing", f"{symbol}: {held}"
-            )
         require(
-            {s for s, p in self._positions.items() if p.qty} == set(account.positions),
-            "positions are those with a quantity", sorted(account.positions),
+            account.realized == self._realized, "realized profit is the sum of the postings",
+            f"{account.realized} and {self._realized}",
         )  # fmt: skip
+        for symbol in {*self._positions, *account.positions}:
+            held, summed = account.positions.get(symbol, EMPTY), self._positions.get(symbol, EMPTY)
+            require(
+                bool(summed.qty) or not summed.cost,
+                "an empty position has cost nothing",
+                f"{symbol}: {summed}",
+            )
+            require(held == summed, "a position is the sum of its postings", f"{symbol}: {held} and {summed}")
         for postings in groups.values():
             if all(posting.kind in _TRADES for posting in postings):
                 left = sum((p.cash + p.cost - p.realized for p in postings), ZERO)
                 require(not left, "cash + cost = realized over an event", f"{left} left of {postings}")
+            self._delivered(postings)
         return bool(changed)
+
+    def _delivered(self, postings: Iterable[Posting]) -> None:
+        """Shares that a standard contract delivers change hands at its strike, 100 for each contract."""
+        moved = [p for p in postings if p.kind in (Kind.EXERCISE, Kind.ASSIGNMENT)]
+        life = self.world.account
+        for option, shares in pairwise(moved):
+            contract = life.instrument(option.symbol)
+            if contract.right is None or life.instrument(shares.symbol).right is not None:
+                continue
+            terms = self.world.terms(option.symbol)
+            if terms.deliverable.shares != ((shares.symbol, Decimal(SHARES_PER_CONTRACT)),):
+                continue
+            into = (
+                -1 if contract.right is Right.PUT else 1
+            )  # a contract that goes is exercised (held) or assigned
+            require(
+                shares.qty == -into * option.qty * SHARES_PER_CONTRACT
+                and shares.cash == -shares.qty * contract.strike / TICKS_PER_DOLLAR,
+                "delivery is 100 shares a contract at the strike",
+                f"{option}, {shares}",
+            )
 
     def _cash_account(self, life: Life) -> None:
         account = life.account
@@ -159,27 +213,54 @@ class Auditor:
             "a cash account never owes cash",
             f"{account.cash}, charged {self._charged}",
         )
-        holdings = _holdings(life, account.positions)
-        try:
-            aside = margin.cash_requirement(
-                holdings, marks=dict.fromkeys(_tickers(holdings), 1), classes=life.classes()
-            )
-        except margin.UncoveredShort as short:
-            raise Violation("a cash account has no uncovered short", str(short)) from short
+        needed: dict[str, Decimal] = {}
+        aside = ZERO
+        for symbol, held in account.positions.items():
+            instrument = life.instrument(symbol)
+            if held.qty >= 0:
+                continue
+            if instrument.right is Right.PUT:
+                aside -= held.qty * instrument.strike * instrument.multiplier / TICKS_PER_DOLLAR
+            elif instrument.right is None:
+                needed[symbol] = needed.get(symbol, ZERO) - held.qty
+            else:
+                terms = self.world.terms(symbol)
+                require(terms.is_physical, "a cash account has no uncovered short", symbol)
+                for share, each in terms.deliverable.shares:
+                    needed[share] = needed.get(share, ZERO) - held.qty * each
+        for symbol, qty in needed.items():
+            held = account.positions.get(symbol, EMPTY)
+            require(held.qty >= qty, "a cash account has no uncovered short", f"{held.qty} of {qty} {symbol}")
         require(
-            account.cash + self._charged >= aside.maintenance, "short puts of a cash account are secured by cash",
-            f"{account.cash}, charged {self._charged}, set aside {aside.maintenance}",
+            account.cash + self._charged >= aside, "short puts of a cash account are secured by cash",
+            f"{account.cash}, charged {self._charged}, set aside {aside}",
         )  # fmt: skip
 
     # -- orders ------------------------------------------------------------------------------------
+
+    def _took(self, life: Life, operation: Operation, outcome: Outcome) -> None:
+        """What was asked for, so that nothing later can ask for more."""
+        for working in outcome.taken:
+            order = working.order
+            self._asked.setdefault(order.id, order.qty)
+            limit = order.limit
+            if working is outcome.taken[0]:
+                limit = _limit_asked(operation, limit)
+            if limit is not None:
+                self._limits[order.id] = limit
+        if isinstance(operation, Corporate) and outcome.effect is not None:
+            for change in outcome.effect.orders:
+                if change.limit is not None and change.order_id in self._limits:
+                    self._limits[change.order_id] = change.limit
 
     def _executed(self, life: Life) -> None:
         account = life.account
         for execution in account.executions[self._executions :]:
             order, fill = execution.order, execution.fill
             working = account.orders[order.id]
-            self._filled[order.id] = filled = self._filled.get(order.id, ZERO) + fill.qty
             require(fill.qty > 0, "a fill is of something", execution)
+            self._are_booked(working.name, execution)
+            self._filled[order.id] = filled = self._filled.get(order.id, ZERO) + fill.qty
             if order.entry_id is not None:
                 sold = self._exited[order.entry_id] = self._exited.get(order.entry_id, ZERO) + fill.qty
                 opened = self._filled.get(order.entry_id, ZERO)
@@ -192,18 +273,35 @@ class Auditor:
                 sold = self._exited[order.group_id] = self._exited.get(order.group_id, ZERO) + fill.qty
                 first = account.orders[order.group_id]
                 require(sold <= self._asked[first.order.id], "exits of a pair share their quantity", working)
-            require(
-                filled <= max(working.order.qty, order.qty), "filled <= quantity", f"{working.name}: {filled}"
-            )
-            require(
-                working.filled >= filled,
-                "an order knows its fills",
-                f"{working.name}: {working.filled}, {filled}",
-            )
+            if order.notional is None or order.side is Side.SELL:
+                asked = self._asked.get(order.id, order.qty)
+                require(filled <= asked, "filled <= quantity", f"{working.name}: {filled} of {asked}")
+            if order.notional is not None:
+                worth = filled * from_ticks(fill.price)
+                require(worth <= order.notional, "an amount is not exceeded", f"{working.name}: {worth}")
             self._in_time(execution)
             _closes_only(life, execution)
-            _price(execution)
+            _price(execution, self._limits.get(order.id, order.limit))
+        for execution in account.executions[self._executions :]:
+            working, filled = account.orders[execution.order.id], self._filled[execution.order.id]
+            require(working.filled == filled, "an order knows its fills", f"{working.name}: {filled}")
         self._executions = len(account.executions)
+        unseen = [name for name, postings in self._booked.items() if postings]
+        require(not unseen, "nothing is booked as a fill that is none", unseen)
+
+    def _are_booked(self, name: str, execution: Execution) -> None:
+        """Each part of a fill is one posting: its quantity, and its price times that to the cent."""
+        booked = self._booked.get(name, [])
+        for part in execution.parts:
+            qty = part.qty if part.side is Side.BUY else -part.qty
+            cash = (-qty * part.price * part.multiplier / TICKS_PER_DOLLAR).quantize(CENT, ROUND_HALF_EVEN)
+            posting = booked.pop(0) if booked else None
+            require(
+                posting is not None
+                and (posting.symbol, posting.qty, posting.cash) == (part.symbol, qty, cash),
+                "a fill is booked at its quantity and price",
+                f"{name}: {part}, {posting}",
+            )
 
     def _in_time(self, execution: Execution) -> None:
         order, at_ns = execution.order, execution.at_ns
@@ -211,6 +309,10 @@ class Auditor:
             order.accepted_ns <= at_ns and order.arrives_ns <= at_ns, "no fill before the order acts", order
         )
         require(at_ns < order.expires_ns, "no fill at or after its end", order)
+        if order.tif in (TimeInForce.IOC, TimeInForce.FOK) and order.entry_id is None:
+            require(
+                at_ns == max(order.arrives_ns, order.accepted_ns), "what is immediate does not wait", order
+            )
         session = self.world.sessions.current_or_next(at_ns, order.hours)
         require(session.is_open(at_ns, order.hours), "no fill while its hours are closed", order)
         for halt in self.world.halts:
@@ -300,7 +402,6 @@ class Auditor:
             "holds are released at the end",
             f"{account.held}, {account.offered}",
         )
-        require(len(life.matcher) == 0, "the matcher is empty at the end", len(life.matcher))
         for working in account.orders.values():
             require(
                 working.status is self._statuses[working.order.id], "terminal orders do not move", working
@@ -329,13 +430,14 @@ class Auditor:
         alone = [required([holding]) for holding in holdings]
         naive = tuple(sum((each[n] for each in alone), ZERO) for n in (0, 1))
         require(_below(whole, naive), "margin is never above the naive sum", f"{whole}, {naive}, {holdings}")
-        for holding, each in zip(holdings, alone, strict=True):
-            thrice = required([Holding(holding.instrument, 3 * holding.qty)])
-            require(
-                thrice == (3 * each[0], 3 * each[1]),
-                "margin of one leg is linear in its quantity",
-                f"{holding}: {each}, {thrice}",
-            )
+        chosen = self.margin_checks % len(holdings)
+        holding, each = holdings[chosen], alone[chosen]
+        thrice = required([Holding(holding.instrument, 3 * holding.qty)])
+        require(
+            thrice == (3 * each[0], 3 * each[1]),
+            "margin of one leg is linear in its quantity",
+            f"{holding}: {each}, {thrice}",
+        )
         if _is_searched(holdings):
             twice = required([Holding(h.instrument, 2 * h.qty) for h in holdings])
             require(
@@ -357,6 +459,8 @@ class Auditor:
         """Expiration neither makes nor takes money, beside what was forgone; verticals stay in their width."""
         world = self.world
         due = {o.symbol for o in found.outcomes}
+        for symbol in due:
+            require(symbol not in world.account.account.positions, "what has expired is gone", symbol)
         terms = {symbol: world.terms(symbol) for symbol in due}
         before = after = ZERO
         for symbol, held in book.items():
@@ -371,9 +475,14 @@ class Auditor:
             (o.amount for o in found.outcomes if o.fate in (Fate.NOT_EXERCISED_UNAFFORDABLE, Fate.NOT_EXERCISED_INSTRUCTED)),
             ZERO,
         )  # fmt: skip
-        require(before - forgone == after, "expiration conserves value", f"{before} − {forgone} and {after}")
-        for symbol in due:
-            require(symbol not in world.account.account.positions, "what has expired is gone", symbol)
+        # A standard contract is worth whole cents; an adjusted one need not be, and is rounded once.
+        odd = sum(
+            terms[s].deliverable.shares != ((terms[s].underlying, Decimal(SHARES_PER_CONTRACT)),) for s in due
+        )
+        require(
+            abs(before - forgone - after) <= odd * CENT, "expiration conserves value",
+            f"{before} − {forgone} and {after}",
+        )  # fmt: skip
         self._no_orphans(found, terms)
         for one, other in combinations(sorted(due), 2):
             if book[one].qty * book[other].qty < 0 and _is_vertical(terms[one], terms[other]):
@@ -381,10 +490,10 @@ class Auditor:
 
     def _no_orphans(self, found: Expiration, terms: Mapping[str, OptionTerms]) -> None:
         """A long that offsets an assigned short is never forgone."""
-        net: dict[tuple[str, Right], Decimal] = {}
-        forgone: set[tuple[str, Right]] = set()
+        net: dict[tuple[Deliverable, Right], Decimal] = {}
+        forgone: set[tuple[Deliverable, Right]] = set()
         for outcome in found.outcomes:
-            kind = (terms[outcome.symbol].underlying, terms[outcome.symbol].right)
+            kind = (terms[outcome.symbol].deliverable, terms[outcome.symbol].right)
             if outcome.fate in (Fate.EXERCISED, Fate.ASSIGNED):
                 net[kind] = net.get(kind, ZERO) + outcome.qty
             if outcome.fate is Fate.NOT_EXERCISED_UNAFFORDABLE:
@@ -392,14 +501,101 @@ class Auditor:
         for kind in forgone:
             require(net.get(kind, ZERO) >= 0, "no orphan legs at expiration", found.outcomes)
 
-    def _split(self, event: Split, book: Mapping[str, Position], effect: Effect) -> None:
-        """Worth the same at the split price, to the cent of a fraction; nobody's cost changes."""
-        held = book.get(event.symbol, EMPTY)
-        price = from_ticks(event.close)
-        after = sum((p.qty for p in effect.postings if p.symbol == event.symbol), held.qty)
-        cash = sum((p.cash for p in effect.postings), ZERO)
-        gap = held.qty * price - after * price * event.old / event.new - cash
-        require(abs(gap) <= CENT, "a split leaves the account worth what it was", f"{gap}")
+    def _closed(self, outcome: Outcome) -> None:
+        """What the engine closes by itself leaves no short without the cover that it had, after any of its orders."""
+        if outcome.book is None or not outcome.closed:
+            return
+        held = {symbol: position.qty for symbol, position in outcome.book.items()}
+        before = self._uncovered(held)
+        for intent in outcome.closed:
+            for symbol, qty in intent.trades:
+                require(
+                    held.get(symbol, ZERO) * qty < 0 and abs(qty) <= abs(held[symbol]),
+                    "the engine closes what is held",
+                    intent,
+                )
+                held[symbol] += qty
+            after = self._uncovered(held)
+            require(after <= before, "no orphan legs by the engine's own act", f"{intent}: {before}, {after}")
+            before = after
+
+    def _uncovered(self, held: Mapping[str, Decimal]) -> Decimal:
+        """Short contracts that no long one of the same kind covers for as long as they live."""
+        life = self.world.account
+        options = [s for s, qty in held.items() if qty and life.instrument(s).right is not None]
+        terms = [(self.world.terms(symbol), held[symbol]) for symbol in options]
+        kinds: dict[tuple[str, Right], list[tuple[int, Decimal]]] = {}
+        for one, qty in terms:
+            kinds.setdefault((one.symbol[:-15], one.right), []).append((one.expires_ns, qty))
+        uncovered = ZERO
+        for legs in kinds.values():
+            spare = ZERO  # longs that live longer first: each short takes of those that outlive it
+            for _, qty in sorted(legs, key=lambda leg: (-leg[0], -leg[1])):
+                spare += qty
+                uncovered += max(-spare, ZERO)
+                spare = max(spare, ZERO)
+        return uncovered
+
+    def _changed(self, event: Event, book: Mapping[str, Position], effect: Effect) -> None:
+        """A corporate action leaves the account worth what it was, to the cent of a fraction, and costs it nothing."""
+        if isinstance(event, CashDividend):
+            owed = (book.get(event.symbol, EMPTY).qty * event.amount).quantize(CENT, ROUND_HALF_EVEN)
+            given = effect.entitlement.amount if effect.entitlement else ZERO
+            require(given == owed, "a dividend is paid on what was held", f"{given} and {owed}")
+            self._owed[event.symbol] = self._owed.get(event.symbol, ZERO) + owed
+        before, after = _prices_around(event)
+        symbols = {event.symbol, *after}
+        gap = sum((p.cash for p in effect.postings), ZERO)
+        for symbol in symbols:
+            held = book.get(symbol, EMPTY).qty
+            moved = sum((p.qty for p in effect.postings if p.symbol == symbol), ZERO)
+            gap += (held + moved) * after.get(symbol, ZERO) - held * before.get(symbol, ZERO)
+        require(
+            abs(gap) <= 2 * CENT, "a corporate action leaves the account worth what it was", f"{event}: {gap}"
+        )
+        self._renamed(book, effect)
+
+    def _renamed(self, book: Mapping[str, Position], effect: Effect) -> None:
+        """Contracts go over into the new ones, each into as many as it is split."""
+        expected: dict[str, Decimal] = {}
+        for change in effect.contracts:
+            held = book[change.old].qty
+            expected[change.old] = expected.get(change.old, ZERO) - held
+            expected[change.new] = expected.get(change.new, ZERO) + held * change.each
+        for symbol, qty in expected.items():
+            moved = sum((p.qty for p in effect.postings if p.symbol == symbol), ZERO)
+            require(moved == qty, "contracts become the adjusted ones", f"{symbol}: {moved}, not {qty}")
+
+
+def _limit_asked(operation: Operation, limit: int | None) -> int | None:
+    """The limit in the trader's own words; that of the order where the trader gave none."""
+    match operation:
+        case Send(ticket=ticket):
+            asked = ticket.take_profit if ticket.order_class is OrderClass.OCO else ticket.limit_price
+            return None if asked is None else to_ticks(asked)
+        case Replace(changes=changes) if "limit_price" in changes:
+            return to_ticks(changes["limit_price"])
+        case _:
+            return limit
+
+
+def _prices_around(event: Event) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """What a share of everything that `event` touches is worth before and after it, by its own terms."""
+    match event:
+        case CashDividend(symbol=symbol):
+            return {symbol: ZERO}, {symbol: ZERO}
+        case Split(symbol=symbol, new=new, old=old, close=close):
+            return {symbol: from_ticks(close)}, {symbol: from_ticks(close) * old / new}
+        case SymbolChange(symbol=symbol, new_symbol=changed):
+            return {symbol: Decimal(1)}, {changed: Decimal(1)}
+        case CashMerger(symbol=symbol, cash=cash):
+            return {symbol: cash}, {}
+        case StockMerger(symbol=symbol, new_symbol=into, price=price, cash=cash, new=new, old=old):
+            worth = from_ticks(price)
+            return {symbol: cash + worth * new / old, into: worth}, {into: worth}
+        case SpinOff(symbol=symbol, new_symbol=spun, price=price, new_price=new_price, new=new, old=old):
+            whole = from_ticks(price) + from_ticks(new_price) * new / old
+            return {symbol: whole}, {symbol: from_ticks(price), spun: from_ticks(new_price)}
 
 
 def _closes_only(life: Life, execution: Execution) -> None:
@@ -418,16 +614,17 @@ def _closes_only(life: Life, execution: Execution) -> None:
         )
 
 
-def _price(execution: Execution) -> None:
+def _price(execution: Execution, limit: int | None) -> None:
     """No fill beyond its limit; a package's legs lie inside their NBBO, in their ratios, and add up."""
     order, fill = execution.order, execution.fill
     buys = order.side is Side.BUY
-    if order.limit is not None and order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
-        require(
-            fill.price <= order.limit if buys else fill.price >= order.limit,
-            "no fill beyond its limit",
-            execution,
-        )
+    if order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT):
+        within = limit is not None and (fill.price <= limit if buys else fill.price >= limit)
+        require(within, "no fill beyond its limit", f"{limit}: {execution}")
+    if order.size_cap and order.notional is None:
+        for part in execution.parts:
+            shown = part.quote.ask_size if part.side is Side.BUY else part.quote.bid_size
+            require(part.qty <= shown, "a capped fill is no larger than its quote", execution)
     if order.legs:
         require(len(fill.legs) == len(order.legs), "a package fills whole", execution)
         for leg_fill in fill.legs:
@@ -469,10 +666,6 @@ def _holdings(life: Life, positions: Mapping[str, Position]) -> list[Holding]:
     return [Holding(life.instrument(symbol), held.qty) for symbol, held in positions.items()]
 
 
-def _tickers(holdings: Iterable[Holding]) -> set[str]:
-    return {name for h in holdings for name in (h.instrument.symbol, h.instrument.underlying)}
-
-
 def _marked(holdings: Iterable[Holding]) -> set[str]:
     """The symbols that a requirement asks the price of."""
     return {h.instrument.underlying for h in holdings} | {h.instrument.symbol for h in holdings if h.qty < 0}
@@ -499,7 +692,11 @@ def _is_searched(holdings: Iterable[Holding]) -> bool:
 
 
 def _is_vertical(one: OptionTerms, other: OptionTerms) -> bool:
-    return (one.underlying, one.right, one.expires_ns) == (other.underlying, other.right, other.expires_ns)
+    """Two strikes of one class, right and expiration. What a corporate action has adjusted delivers something else."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("underlying", "right", "expires_ns", "deliverable", "multiplier")
+    )
 
 
 def _settles_within_its_width(
@@ -523,4 +720,8 @@ def _settles_within_its_width(
     is_debit = (long.strike < short.strike) is (long.right is Right.CALL)
     most = from_ticks(width) * terms[one].multiplier
     low, high = (ZERO, most) if is_debit else (-most, ZERO)
-    require(low <= value <= high, "a vertical settles within its width", f"{one}, {other}: {value}")
+    # Less than a cent a share in the money lapses: only then one leg may be settled without the other.
+    cent = CENT * terms[one].multiplier
+    slack = cent if any(0 < terms[symbol].intrinsic(prices) < cent for symbol in book) else ZERO
+    within = low - slack <= value <= high + slack
+    require(within, "a vertical settles within its width", f"{one}, {other}: {value}")

@@ -9,10 +9,21 @@ from itertools import chain
 from math import isqrt
 from random import Random
 
-from mbt.engine.corporate import CashDividend, Event, Split, contract_change
+from mbt.engine.corporate import (
+    CashDividend,
+    CashMerger,
+    Event,
+    SpinOff,
+    Split,
+    StockMerger,
+    SymbolChange,
+    adjusted_classes,
+    contract_change,
+)
 from raxx.kernel.clock import EXCHANGE_ZONE, SECOND_NS, to_ns
 from raxx.kernel.money import TICKS_PER_DOLLAR
 from raxx.market.contracts import AssetClass, Instrument, Right, osi, parse_symbol, price_step
+from raxx.market.listing import OptionClass
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session, Sessions
 
@@ -23,6 +34,8 @@ INDEX = "XSP"  # not traded itself; its options are settled in cash
 UNDERLYINGS = ("SPY", "KO", "ZINC", INDEX)
 _FIRST_MONDAY = date(2013, 1, 7)
 _WEEKS = 690  # to 2026
+_STRIKE_STEPS = ((10, 5_000), (50, 10_000), (200, 25_000), (10**6, 50_000))  # below so many dollars
+LOWEST = 5_000  # no stock falls below 50 cents
 _START_PRICES = (4, 9, 24, 47, 101, 260, 410)  # dollars
 
 
@@ -40,11 +53,12 @@ def week(seed: int) -> Week:
     rng = Random(seed)  # noqa: S311 - no secret
     monday = _FIRST_MONDAY + timedelta(weeks=rng.randrange(_WEEKS))
     half = monday + timedelta(days=rng.randrange(DAYS))
-    near = monday + timedelta(days=rng.choice((0, 2, 3, 4, 4)))
+    near = monday + timedelta(days=rng.choice((0, 2, 2, 3, 4)))
+    far = monday + timedelta(days=11 if near.weekday() == DAYS - 1 else rng.choice((4, 11)))
     around = (monday + timedelta(days=n) for n in range(-7, 42))
     sessions = Sessions("SIMULATED", [_session(d, early=d == half) for d in around if d.weekday() < 5])
     days = tuple(s for s in sessions if monday <= s.date < monday + timedelta(days=DAYS))
-    return Week(sessions, days, (near, monday + timedelta(days=11)))
+    return Week(sessions, days, (near, far))
 
 
 def _session(day: date, *, early: bool) -> Session:
@@ -67,6 +81,11 @@ class Stock:
     daily: int
     options: list[Instrument] = field(default_factory=list)
 
+    @property
+    def listed(self) -> list[Instrument]:
+        """Its standard contracts; the others are what corporate actions have made of such."""
+        return [option for option in self.options if not option.underlying[-1].isdigit()]
+
 
 class Market:
     """The prices of a week as they move."""
@@ -75,6 +94,7 @@ class Market:
         self._rng = rng
         self.expiries = expiries
         self.stocks = [self._listed(symbol) for symbol in UNDERLYINGS]
+        self.adjusted: dict[str, OptionClass] = {}
 
     @property
     def options(self) -> list[Instrument]:
@@ -95,7 +115,7 @@ class Market:
         rng, found = self._rng, []
         for stock in self.stocks if rng.random() < 0.3 else rng.sample(self.stocks, rng.randint(1, 2)):
             reach = rng.randint(200, 1_500) if rng.random() < 0.02 else stock.daily // 4
-            stock.price = max(5_000, stock.price * (10_000 + rng.randint(-reach, reach)) // 10_000)
+            stock.price = max(LOWEST, stock.price * (10_000 + rng.randint(-reach, reach)) // 10_000)
             found.append(self._spoilt(self._stock_quote(stock, at_ns)))
             share = rng.choice((0.2, 0.5, 1.0))
             found += [
@@ -105,36 +125,60 @@ class Market:
             ]
         return tuple(found)
 
+    def find(self, symbol: str) -> Stock | None:
+        return next((stock for stock in self.stocks if stock.symbol == symbol), None)
+
     def follow(self, event: Event) -> None:
         """After a corporate action: the price and the contracts are the new ones."""
-        stock = next(s for s in self.stocks if s.symbol == event.symbol)
-        if isinstance(event, Split):
-            stock.price = stock.price * event.old // event.new
-        elif isinstance(event, CashDividend):
-            stock.price = max(5_000, stock.price - int(event.amount * TICKS_PER_DOLLAR))
-        changes = [contract_change(event, option.symbol, {}) for option in stock.options]
+        stock = self.find(event.symbol)
+        if stock is None:
+            return
+        changes = [contract_change(event, option.symbol, self.adjusted) for option in stock.options]
+        self.adjusted = adjusted_classes(event, self.adjusted)
         stock.options = [
             parse_symbol(change.new) if change else option
             for change, option in zip(changes, stock.options, strict=True)
         ]
+        match event:
+            case Split(new=new, old=old):
+                stock.price = max(LOWEST, stock.price * old // new)
+            case CashDividend(amount=amount):
+                stock.price = max(LOWEST, stock.price - int(amount * TICKS_PER_DOLLAR))
+            case SymbolChange(new_symbol=symbol):
+                stock.symbol = symbol
+            case SpinOff(new_symbol=symbol, new_price=new_price):
+                self.stocks.append(Stock(symbol, new_price, stock.daily))
+            case CashMerger():
+                self.stocks.remove(stock)
+            case StockMerger(new_symbol=symbol):
+                self.stocks.remove(stock)
+                into = self.find(symbol)
+                if into is not None:
+                    into.options += stock.options
+        for one in self.stocks:
+            if not one.listed:
+                one.options += self._series(one)
 
     # -- the parts ---------------------------------------------------------------------------------
 
     def _listed(self, symbol: str) -> Stock:
         dollars = 400 if symbol == INDEX else self._rng.choice(_START_PRICES)
         price = dollars * TICKS_PER_DOLLAR + 2 * self._rng.randrange(2_500)
-        step = next(
-            s for below, s in ((10, 5_000), (50, 10_000), (200, 25_000), (10**6, 50_000)) if dollars < below
-        )
-        middle = price // step * step
+        stock = Stock(symbol, price, self._rng.randint(40, 300))
+        stock.options += self._series(stock)
+        return stock
+
+    def _series(self, stock: Stock) -> list[Instrument]:
+        """Five strikes around the price, two expirations, both rights."""
+        step = next(step for below, step in _STRIKE_STEPS if stock.price < below * TICKS_PER_DOLLAR)
+        middle = stock.price // step * step
         strikes = [middle + n * step for n in (-2, -1, 0, 1, 2) if middle + n * step > 0]
-        options = [
-            parse_symbol(osi(symbol, expiry, right, strike))
+        return [
+            parse_symbol(osi(stock.symbol, expiry, right, strike))
             for expiry in self.expiries
             for strike in strikes
             for right in Right
         ]
-        return Stock(symbol, price, self._rng.randint(40, 300), options)
 
     def _stock_quote(self, stock: Stock, at_ns: int) -> Quote:
         step = 100 if stock.price >= TICKS_PER_DOLLAR else 1
@@ -145,7 +189,7 @@ class Market:
 
     def _option_quote(self, stock: Stock, option: Instrument, at_ns: int, day: date) -> Quote:
         days = max((option.expiry - day).days, 0) if option.expiry else 0
-        above = stock.price - option.strike
+        above = self._delivered(stock, option) - option.strike
         worth = max(0, above if option.right is Right.CALL else -above)
         at_the_money = stock.price * stock.daily * isqrt(100 * days + 25) // 250_000
         middle = worth + max(0, at_the_money - abs(above) // 3)
@@ -156,6 +200,16 @@ class Market:
         step = price_step(option, high)
         ask = max(-(-high // step) * step, bid + price_step(option, bid))
         return self._sized(option.symbol, at_ns, bid, ask, 1)
+
+    def _delivered(self, stock: Stock, option: Instrument) -> int:
+        """What a contract delivers, for each of its shares."""
+        changed = self.adjusted.get(option.underlying)
+        if changed is None:
+            return stock.price
+        prices = self.prices()
+        found = changed.deliverable
+        shares = sum(int(qty) * prices.get(symbol, 0) for symbol, qty in found.shares)
+        return (shares + int(found.cash * TICKS_PER_DOLLAR)) // changed.multiplier
 
     def _sized(self, symbol: str, at_ns: int, bid: int, ask: int, lot: int) -> Quote:
         bid_size = lot * self._rng.randint(1, 40) if bid else 0

@@ -11,16 +11,33 @@ from random import Random
 
 import msgspec
 
+from mbt.engine.corporate import CashDividend
+from mbt.engine.intake import Role
 from mbt.engine.ledger import digest
-from mbt.engine.orders import OrderStatus
+from mbt.engine.orders import OrderClass, OrderStatus, Side, TimeInForce
 from mbt.engine.simulation import market, trader
 from mbt.engine.simulation.invariants import Auditor, Violation
 from mbt.engine.simulation.market import Week
-from mbt.engine.simulation.operations import Operation, Quotes, Send
+from mbt.engine.simulation.operations import (
+    Cancel,
+    Corporate,
+    Exercise,
+    Operation,
+    Quotes,
+    Replace,
+    Restart,
+    Send,
+)
 from mbt.engine.simulation.world import Outcome, World
+from mbt.engine.strategies import recognise
+from mbt.engine.tickets import Ticket
+from raxx.market.contracts import AssetClass, parse_symbol
 
 Tamper = Callable[[World, Operation], None]
 _SHRINK_S = 60.0
+_REPLAY_EVERY = 4  # weeks
+SAME_AGAIN = "the same week gives the same ledger"
+RESTARTS = "a restart changes nothing"
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -39,7 +56,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 @dataclass
 class Summary:
-    """What a simulation did. `digest` is over the ledgers of all accounts."""
+    """What a simulation did. `orders` were accepted, `filled` are those of them that filled at least in part, both by
+    kind; `traits` say what was special about them. `refused`: what the rules denied the engine itself. `digest` is
+    over the ledgers of all accounts. `replays` weeks were lived a second time, half of them without their restarts.
+    """
 
     seed: int
     operations: int = 0
@@ -48,31 +68,43 @@ class Summary:
     quotes: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
+    traits: Counter[str] = field(default_factory=Counter)
+    profiles: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     denials: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     fills: Counter[str] = field(default_factory=Counter)
     postings: Counter[str] = field(default_factory=Counter)
     margin_checks: int = 0
+    replays: int = 0
     digest: str = ""
+    interrupted: bool = False
     failure: Failure | None = None
 
 
 def simulate(
-    seed: int, operations: int, *, tamper: Tamper | None = None, shrink_for_s: float = _SHRINK_S,
-    now: Callable[[], float] = time.monotonic,
+    seed: int, operations: int, *, tamper: Tamper | None = None, progress: Callable[[Summary], None] | None = None,
+    shrink_for_s: float = _SHRINK_S, now: Callable[[], float] = time.monotonic,
 ) -> Summary:  # fmt: skip
-    """Weeks `seed`, `seed` + 1, … until so many operations are done, or an invariant fails.
+    """Weeks `seed`, `seed` + 1, … until so many operations are done, or an invariant fails, or somebody interrupts.
 
-    `tamper` is called after each operation and may break something: for tests of the simulator itself.
+    `tamper` is called after each operation and may break something: for tests of the simulator itself. `progress`
+    is called after each week.
     """
     summary, total = Summary(seed), sha256()
-    while summary.operations < operations and summary.failure is None:
-        number = seed + summary.weeks
-        _play(number, operations - summary.operations, summary, tamper, total.update)
-        summary.weeks += 1
+    try:
+        while summary.operations < operations and summary.failure is None:
+            number = seed + summary.weeks
+            _play(number, operations - summary.operations, summary, tamper, total.update)
+            summary.weeks += 1
+            if progress is not None:
+                progress(summary)
+        if summary.failure is not None and shrink_for_s > 0:
+            summary.failure = _shrunk(summary.failure, tamper, deadline=now() + shrink_for_s, now=now)
+    except KeyboardInterrupt:
+        summary.interrupted = True
     summary.digest = total.hexdigest()
-    if summary.failure is not None:
-        summary.failure = _shrunk(summary.failure, tamper, deadline=now() + shrink_for_s, now=now)
     return summary
 
 
@@ -82,17 +114,44 @@ def _play(
     week = market.week(seed)
     world = World(week.sessions)
     auditor = Auditor(world)
-    script = _script(seed, week, world)
-    for done, operation in enumerate(islice(script, most), start=1):
-        outcome, failure = _step(world, auditor, operation, tamper)
-        _count(summary, operation, outcome)
-        if failure is not None:
-            summary.failure = Failure(failure.name, failure.message, seed, done)
-            break
-    summary.margin_checks += auditor.margin_checks
-    _tell(summary, world)
-    for life in world.lives:
-        note(digest(life.account.ledger()).encode())
+    played: list[Operation] = []
+    try:
+        for operation in islice(_script(seed, week, world), most):
+            played.append(operation)
+            outcome, failure = _step(world, auditor, operation, tamper)
+            _count(summary, operation, outcome)
+            if failure is not None:
+                summary.failure = Failure(failure.name, failure.message, seed, len(played))
+                break
+    finally:  # what an interrupted week has done so far counts
+        summary.margin_checks += auditor.margin_checks
+        _tell(summary, world)
+    digests = digests_of(world)
+    note("".join(digests).encode())
+    if summary.failure is None and summary.weeks % _REPLAY_EVERY == 0:
+        # Once as it was, the next time without the restarts.
+        summary.replays += 1
+        as_it_was = summary.replays % 2 == 1
+        again = [one for one in played if as_it_was or not isinstance(one, Restart)]
+        found = replayed(again, week, tamper)
+        if found != digests:
+            name = SAME_AGAIN if as_it_was else RESTARTS
+            summary.failure = Failure(name, f"{digests} and {found}", seed, len(played))
+
+
+def replayed(operations: Sequence[Operation], week: Week, tamper: Tamper | None = None) -> list[str]:
+    """The digests of a world in which just these operations happen."""
+    world = World(week.sessions)
+    for operation in operations:
+        world.do(operation)
+        if tamper is not None:
+            tamper(world, operation)
+    return digests_of(world)
+
+
+def digests_of(world: World) -> list[str]:
+    """One for each account."""
+    return [digest(life.account.ledger()) for life in world.lives]
 
 
 def _script(seed: int, week: Week, world: World) -> Iterator[Operation]:
@@ -117,26 +176,87 @@ def _step(
 
 def _count(summary: Summary, operation: Operation, outcome: Outcome) -> None:
     summary.operations += 1
-    summary.kinds[type(operation).__name__] += 1
+    if not outcome.missed:
+        summary.kinds[_kind(operation)] += 1
     if isinstance(operation, Quotes):
         summary.quotes += len(operation.quotes)
-    if outcome.denial:
-        summary.denials[outcome.denial] += 1
+    if outcome.denial and isinstance(operation, Send | Replace | Cancel | Exercise):
+        summary.denials[f"{type(operation).__name__}: {outcome.denial}"] += 1
+    elif outcome.denial:
+        summary.refused[f"{type(operation).__name__}: {outcome.denial}"] += 1
     elif isinstance(operation, Send):
-        ticket = operation.ticket
-        summary.orders[f"{ticket.order_class} {ticket.order_type} {ticket.time_in_force}"] += 1
-    summary.kinds["closed by the engine"] += len(outcome.closed)
-    summary.kinds["assigned early"] += outcome.assigned
+        summary.orders[_order_kind(operation.ticket)] += 1
+        summary.traits.update(_traits(operation.ticket, outcome))
+    summary.refused.update(f"RiskClose: {code}" for code in outcome.refused)
+    for kind, count in (
+        ("structures closed by the engine", len(outcome.closed)),
+        ("contracts assigned early", outcome.assigned),
+    ):
+        if count:
+            summary.kinds[kind] += count
+    if outcome.expiration is not None:
+        summary.kinds.update(f"expired: {each.fate}" for each in outcome.expiration.outcomes)
+
+
+def _kind(operation: Operation) -> str:
+    if isinstance(operation, Corporate):
+        special = " special" if isinstance(operation.event, CashDividend) and operation.event.special else ""
+        return f"Corporate:{special} {type(operation.event).__name__}"
+    if isinstance(operation, Quotes) and not operation.quotes:
+        return "time passes"
+    return type(operation).__name__
+
+
+def _order_kind(ticket: Ticket) -> str:
+    is_option = not ticket.legs and parse_symbol(ticket.symbol).right is not None
+    what = "package" if ticket.legs else "option" if is_option else "stock"
+    exits = ticket.legs and (ticket.take_profit is not None or ticket.stop_loss is not None)
+    group = " with exits" if exits else "" if ticket.order_class in _PLAIN else f" {ticket.order_class}"
+    return f"{what}{group} {ticket.order_type} {ticket.time_in_force}"
+
+
+def _traits(ticket: Ticket, outcome: Outcome) -> Iterator[str]:
+    """What is special about an accepted order."""
+    order = outcome.taken[0].order
+    if ticket.notional is not None:
+        yield "for an amount of money"
+    if ticket.qty is not None and ticket.qty % 1:
+        yield "a fraction of a share"
+    if ticket.extended_hours:
+        yield "extended hours"
+    if order.size_cap:
+        yield "size cap"
+    if order.arrives_ns > order.accepted_ns and ticket.time_in_force is not TimeInForce.CLS:
+        yield "latency"
+    if order.asset_class is AssetClass.OPTION:
+        yield f"{order.preference} fills"
+    if ticket.legs:
+        yield f"{len(ticket.legs)} legs"
+        signed = ((leg, leg.ratio if leg.side is Side.BUY else -leg.ratio) for leg in ticket.legs)
+        yield recognise((parse_symbol(leg.symbol), ratio) for leg, ratio in signed).name
+    if outcome.taken[0].reserved.positions:
+        yield "closes a position"
+
+
+_PLAIN = (OrderClass.SIMPLE, OrderClass.MLEG)
 
 
 def _tell(summary: Summary, world: World) -> None:
-    for account in (life.account for life in world.lives):
+    for life in world.lives:
+        account, profile = life.account, life.profile
         summary.accounts += 1
+        naked = ", naked shorts" if profile.naked_shorts else ""
+        summary.profiles[f"{profile.type}, level {profile.options_level}{naked}"] += 1
         for working in account.orders.values():
             reason = (
                 f" {working.reason}" if working.reason and working.status is not OrderStatus.FILLED else ""
             )
             summary.ends[f"{working.status}{reason}"] += 1
+            if working.filled:
+                order = working.order
+                what = "package" if order.legs else str(order.asset_class)
+                role = f" {working.role}" if working.role is not Role.NONE else ""
+                summary.filled[f"{what}{role} {order.type} {order.tif}"] += 1
         summary.fills.update(str(execution.fill.rule) for execution in account.executions)
         summary.postings.update(str(entry.posting.kind) for entry in account.entries)
 
@@ -145,19 +265,27 @@ def _tell(summary: Summary, world: World) -> None:
 
 
 def _shrunk(failure: Failure, tamper: Tamper | None, *, deadline: float, now: Callable[[], float]) -> Failure:
+    if failure.invariant in (SAME_AGAIN, RESTARTS):
+        return failure  # only the week as a whole shows it
     week = market.week(failure.seed)
     recorded = _recorded(failure, week, tamper)
 
     def fails(operations: Sequence[Operation]) -> bool:
-        return now() < deadline and replays_to(operations, week, tamper) == failure.invariant
+        concerns_margin = "margin" in failure.invariant or "the book" in failure.invariant
+        return (
+            now() < deadline
+            and replays_to(operations, week, tamper, margin=concerns_margin) == failure.invariant
+        )
 
     return msgspec.structs.replace(failure, least=tuple(least(recorded, fails)))
 
 
-def replays_to(operations: Sequence[Operation], week: Week, tamper: Tamper | None = None) -> str:
+def replays_to(
+    operations: Sequence[Operation], week: Week, tamper: Tamper | None = None, *, margin: bool = True
+) -> str:
     """The invariant that fails when just these operations happen; empty when none does."""
     world = World(week.sessions)
-    auditor = Auditor(world)
+    auditor = Auditor(world, margin_too=margin)
     for operation in operations:
         _, failure = _step(world, auditor, operation, tamper)
         if failure is not None:
@@ -178,9 +306,16 @@ def _recorded(failure: Failure, week: Week, tamper: Tamper | None) -> list[Opera
 def least(operations: Sequence[Operation], fails: Callable[[Sequence[Operation]], bool]) -> list[Operation]:
     """A part of `operations` that still fails and of which no single one can be left out, if there is time.
 
-    The first stays: it opens the account. Quotes of many symbols are cut to those that matter.
+    The first stays: it opens the account. Whole kinds of operations and whole underlyings are tried before single
+    operations; quotes of many symbols are cut to those that matter.
     """
     first, rest = list(operations[:1]), list(operations[1:])
+    for kind in sorted({type(one) for one in rest}, key=str):
+        rest = _if_it_fails(first, [one for one in rest if type(one) is not kind], rest, fails)
+    for root in sorted(
+        {_root(quote.symbol) for one in rest if isinstance(one, Quotes) for quote in one.quotes}
+    ):
+        rest = _if_it_fails(first, [one for one in (_without(one, root) for one in rest) if one], rest, fails)
     size = max(len(rest) // 2, 1)
     while True:
         start = 0
@@ -198,6 +333,29 @@ def least(operations: Sequence[Operation], fails: Callable[[Sequence[Operation]]
             before, after = first + rest[:place], rest[place + 1 :]
             rest[place] = _fewer(operation, partial(_fails_with, fails, before, after))
     return first + rest
+
+
+def _if_it_fails(
+    first: list[Operation], without: list[Operation], rest: list[Operation],
+    fails: Callable[[Sequence[Operation]], bool],
+) -> list[Operation]:  # fmt: skip
+    return without if without != rest and fails(first + without) else rest
+
+
+def _without(operation: Operation, root: str) -> Operation | None:
+    """The operation without one underlying; None when nothing of it is left."""
+    match operation:
+        case Quotes(at_ns=at_ns, quotes=quotes) if quotes:
+            left = tuple(quote for quote in quotes if _root(quote.symbol) != root)
+            return Quotes(at_ns, left) if left else None
+        case Send(ticket=ticket):
+            return None if any(_root(symbol) == root for symbol in ticket.symbols) else operation
+        case _:
+            return operation
+
+
+def _root(symbol: str) -> str:
+    return parse_symbol(symbol).underlying
 
 
 def _fails_with(

@@ -1,6 +1,7 @@
 """A trader who does everything at random: mostly what makes sense, now and then what does not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from datetime import date
 from decimal import Decimal
 from random import Random
 from typing import TypedDict
@@ -9,7 +10,15 @@ import msgspec
 
 from mbt.engine import expiry
 from mbt.engine.buying_power import AccountType
-from mbt.engine.corporate import CashDividend, Event, Split
+from mbt.engine.corporate import (
+    CashDividend,
+    CashMerger,
+    Event,
+    SpinOff,
+    Split,
+    StockMerger,
+    SymbolChange,
+)
 from mbt.engine.fees import NOTHING, PASSED_ON, PER_UNIT, Schedule
 from mbt.engine.fills import PACKAGE_STEP
 from mbt.engine.intake import Role
@@ -90,21 +99,25 @@ def operations(rng: Random, week: Week, world: World) -> Iterator[Operation]:
     first = week.days[0]
     before_ns = first.open_ns - 300 * MINUTE_NS
     yield Open(before_ns, trader.profile(), Decimal(rng.choice(_CASH)))
-    events = trader.corporate_events(week)
+    dividends = trader.dividends(week)
+    upheaval = rng.choice(week.days[1:])  # one stock is split, renamed, merged or divided
     for session in week.days:
-        yield from _day(rng, session, trader, events, is_last=session is week.days[-1])
+        events: list[Event] = [event for event in dividends if event.ex_date == session.date]
+        if session is upheaval and rng.random() < 0.7:
+            events += trader.upheaval(session.date, {event.symbol for event in dividends})
+        yield from _day(rng, session, trader, events, dividends, is_last=session is week.days[-1])
     yield CancelAll(week.days[-1].extended_close_ns + 60 * MINUTE_NS)
 
 
 def _day(
-    rng: Random, session: Session, trader: "_Trader", events: Sequence[Event], *, is_last: bool
-) -> Iterator[Operation]:
+    rng: Random, session: Session, trader: "_Trader", events: Sequence[Event], dividends: Sequence[CashDividend], *,
+    is_last: bool,
+) -> Iterator[Operation]:  # fmt: skip
     market, day = trader.market, session.date
     open_ns, close_ns = session.open_ns, session.close_ns
     for event in events:
-        if getattr(event, "ex_date", None) == day:
-            yield Corporate(open_ns - 240 * MINUTE_NS, event)
-            market.follow(event)
+        yield Corporate(open_ns - 240 * MINUTE_NS, event)
+        market.follow(event)
     # Before the open orders gather; somebody quotes early.
     for minute in sorted(rng.sample(range(-200, -3), rng.randint(2, 5))):
         trader.at(open_ns + minute * MINUTE_NS, session)
@@ -127,7 +140,7 @@ def _day(
         yield trader.choice()
     yield Evening(
         session.extended_close_ns - MINUTE_NS,
-        tuple(events),
+        tuple(dividends),
         official,
         trader.fees,
         rng.randrange(2**32),
@@ -147,6 +160,7 @@ class _Trader:
             (self._exits, 5), (self._option_group, 4), (self._package_group, 5), (self._close_position, 9),
             (self._close_structure, 6), (self._roll, 4), (self._nonsense, 2),
         )  # fmt: skip
+        self._for_options = (self._option_order, self._package, self._option_group, self._package_group)
 
     @property
     def life(self) -> Life:
@@ -159,33 +173,50 @@ class _Trader:
         rng = self.rng
         return Profile(
             type=rng.choice((AccountType.CASH, AccountType.MARGIN, AccountType.MARGIN)),
-            options_level=rng.choice((0, 1, 2, 3, 3, 3, 3)), naked_shorts=rng.random() < 0.6,
+            options_level=rng.choice((0, 1, 2, *[3] * 9)), naked_shorts=rng.random() < 0.7,
             size_cap=rng.random() < 0.4, latency_ns=rng.choice((0, 0, 50 * MILLISECOND_NS, 3 * SECOND_NS)),
             fill_preference=rng.choice(tuple(FillPreference)),
         )  # fmt: skip
 
-    def corporate_events(self, week: Week) -> list[Event]:
-        rng, found = self.rng, list[Event]()
-        stocks = [stock for stock in self.market.stocks if stock.symbol != INDEX]
-        for stock in stocks:
-            if rng.random() < 0.6:
-                paid = rng.choice(week.days).date
-                found.append(CashDividend(
-                    symbol=stock.symbol, ex_date=rng.choice(week.days[1:]).date, pay_date=paid,
-                    amount=Decimal(rng.choice((7, 25, 50, 120))) / 100, special=rng.random() < 0.25,
-                ))  # fmt: skip
-        split = rng.choice(stocks)
-        if rng.random() < 0.4 and not any(event.symbol == split.symbol for event in found):
-            found.append(
-                Split(
-                    symbol=split.symbol,
-                    ex_date=rng.choice(week.days[1:]).date,
-                    new=2,
-                    old=1,
-                    close=split.price,
-                )
+    def dividends(self, week: Week) -> list[CashDividend]:
+        rng = self.rng
+        return [
+            CashDividend(
+                symbol=stock.symbol, ex_date=rng.choice(week.days[1:]).date, pay_date=rng.choice(week.days).date,
+                amount=Decimal(rng.choice((7, 25, 50, 120))) / 100, special=rng.random() < 0.25,
             )
-        return found
+            for stock in self._stocks()
+            if rng.random() < 0.6
+        ]  # fmt: skip
+
+    def upheaval(self, day: date, spared: Set[str]) -> list[Event]:
+        """Something that changes a stock itself: of those that are not `spared`."""
+        rng, stocks = self.rng, [stock for stock in self._stocks() if stock.symbol not in spared]
+        if not stocks:
+            return []
+        stock = rng.choice(stocks)
+        symbol, price = stock.symbol, stock.price
+        others = [other for other in self._stocks() if other is not stock]
+        into = rng.choice(others)
+        some = Decimal(rng.randint(0, 500)) / 100
+        new, old = rng.choice(((1, 2), (2, 3), (3, 1)))
+        splits = ((2, 1), (3, 1), (3, 2), (5, 4), (1, 4), (1, 10))
+        kind = rng.randrange(8)
+        if kind < 4:
+            into_new, from_old = rng.choice(splits)
+            return [Split(symbol=symbol, ex_date=day, new=into_new, old=from_old, close=price)]
+        if kind == 4:
+            return [SymbolChange(symbol=symbol, new_symbol=f"{symbol}X", effective=day)]
+        if kind == 5:
+            return [SpinOff(
+                symbol=symbol, new_symbol=f"{symbol}S", ex_date=day, new=new, old=old,
+                price=max(price * 3 // 4, 1), new_price=max(price // 4 * old // new, 1),
+            )]  # fmt: skip
+        if kind == 6:
+            return [CashMerger(symbol=symbol, effective=day, cash=from_ticks(price // 100 * 100))]
+        return [StockMerger(
+            symbol=symbol, new_symbol=into.symbol, effective=day, new=new, old=old, price=into.price, cash=some
+        )]  # fmt: skip
 
     # -- one operation -----------------------------------------------------------------------------
 
@@ -206,7 +237,7 @@ class _Trader:
             return Halt(self.now_ns, rng.choice(self.market.stocks).symbol, until_ns)
         if chance < 0.988:
             return self._exercise()
-        if chance < 0.996:
+        if chance < 0.9985:
             return Restart(self.now_ns)
         return Open(self.now_ns, self.profile(), Decimal(rng.choice(_CASH)))
 
@@ -214,7 +245,10 @@ class _Trader:
         makers, weights = zip(*self._kinds, strict=True)
         ticket = None
         while ticket is None:
-            ticket = self.rng.choices(makers, weights)[0]()
+            maker = self.rng.choices(makers, weights)[0]
+            if self.life.profile.options_level < 2 and maker in self._for_options and self.rng.random() < 0.8:
+                continue
+            ticket = maker()
         self._sent += 1
         return Send(self.now_ns, msgspec.structs.replace(ticket, client_order_id=f"o{self._sent}"))
 
@@ -260,7 +294,7 @@ class _Trader:
     def _stock_order(self) -> Ticket | None:
         rng, stock = self.rng, self._stock()
         instrument = parse_symbol(stock.symbol)
-        side, tif = rng.choice(tuple(Side)), rng.choice(_TIFS)
+        side, tif = self._side(stock.symbol), rng.choice(_TIFS)
         kind = rng.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.LIMIT, *OrderType))
         if rng.random() < 0.12:
             notional = Decimal(rng.randint(100, 900_000)) / 100 if rng.random() < 0.5 else None
@@ -276,8 +310,9 @@ class _Trader:
             kind is OrderType.LIMIT and tif in (TimeInForce.DAY, TimeInForce.GTC) and rng.random() < 0.2
         )
         return Ticket(
-            symbol=stock.symbol, side=side, order_type=kind, time_in_force=tif, qty=self._shares(stock),
-            client_order_id="", extended_hours=extended, **terms,
+            symbol=stock.symbol, side=side, order_type=kind, time_in_force=tif,
+            qty=self._no_more(stock.symbol, side, self._shares(stock)), client_order_id="", extended_hours=extended,
+            **terms,
         )  # fmt: skip
 
     def _option_order(self) -> Ticket | None:
@@ -290,10 +325,11 @@ class _Trader:
         )
         if kind not in (OrderType.MARKET, OrderType.LIMIT):
             tif = rng.choice((TimeInForce.DAY, TimeInForce.GTC))
-        side = rng.choice(tuple(Side))
+        side = self._side(option.symbol)
         return Ticket(
-            symbol=option.symbol, side=side, order_type=kind, time_in_force=tif, qty=Decimal(rng.randint(1, 6)),
-            client_order_id="", fill_preference=self._preference(),
+            symbol=option.symbol, side=side, order_type=kind, time_in_force=tif,
+            qty=self._no_more(option.symbol, side, Decimal(rng.randint(1, 6))), client_order_id="",
+            fill_preference=self._preference(),
             **self._terms(option, kind, side, max(mark, 500)),
         )  # fmt: skip
 
@@ -310,7 +346,7 @@ class _Trader:
     def _stock_group(self) -> Ticket | None:
         """A bracket, or an order that triggers one exit."""
         rng, stock = self.rng, self._stock()
-        instrument, side = parse_symbol(stock.symbol), rng.choice((Side.BUY, Side.BUY, Side.SELL))
+        instrument, side = parse_symbol(stock.symbol), self._side(stock.symbol, opens=True)
         kind = rng.choice((OrderType.MARKET, OrderType.LIMIT))
         entry = self._near(instrument, stock.price, 40)
         up, down = (
@@ -333,11 +369,12 @@ class _Trader:
     def _exits(self) -> Ticket | None:
         """An OCO for a position that is there, as a rule."""
         rng = self.rng
-        held = [s for s in self.life.account.positions if s != INDEX]
+        account = self.life.account
+        held = [s for s in account.positions if s not in account.offered or rng.random() < 0.1]
         if not held:
             return None
         symbol = rng.choice(held)
-        instrument, qty = parse_symbol(symbol), self.life.account.positions[symbol].qty
+        instrument, qty = parse_symbol(symbol), account.positions[symbol].qty
         mark = self.life.marks.get(symbol)
         if not mark or abs(qty) < 1:
             return None
@@ -352,7 +389,7 @@ class _Trader:
 
     def _option_group(self) -> Ticket | None:
         rng, option = self.rng, self._option()
-        mark, side = self.life.marks.get(option.symbol), rng.choice((Side.BUY, Side.BUY, Side.SELL))
+        mark, side = self.life.marks.get(option.symbol), self._side(option.symbol, opens=True)
         if not mark or mark < 3_000:
             return None
         up, down = self._beyond(option, mark, 1), self._beyond(option, mark, -1)
@@ -364,8 +401,7 @@ class _Trader:
         )  # fmt: skip
 
     def _package_group(self) -> Ticket | None:
-        """A package with exits: the package that closes it, at a better and at a worse price. Packages have no
-        class for it yet, so most of these are refused."""
+        """A package with exits: the package that closes it, at a better and at a worse price."""
         rng, legs = self.rng, self._structure()
         market = self._market_of(legs) if legs else None
         if legs is None or market is None:
@@ -383,7 +419,8 @@ class _Trader:
         positions = self.life.account.positions
         if not positions:
             return None
-        symbol = rng.choice(list(positions))
+        offered = self.life.account.offered if rng.random() < 0.9 else {}
+        symbol = rng.choice([s for s in positions if s not in offered] or list(positions))
         qty = positions[symbol].qty
         part = abs(qty) if rng.random() < 0.7 or abs(qty) < 1 else Decimal(rng.randint(1, int(abs(qty))))
         return Ticket(
@@ -438,14 +475,38 @@ class _Trader:
 
     # -- the parts ---------------------------------------------------------------------------------
 
+    def _side(self, symbol: str, *, opens: bool = False) -> Side:
+        """A side that can be taken, as a rule. `opens`: one that does not close what is held."""
+        rng, held = self.rng, self.life.account.positions.get(symbol)
+        if rng.random() < 0.08:
+            return rng.choice(tuple(Side))
+        if held is not None and opens:
+            return Side.BUY if held.qty > 0 else Side.SELL
+        is_cash = self.life.profile.type is AccountType.CASH
+        if held is None and is_cash and not self._is_option(symbol):
+            return Side.BUY
+        return rng.choice((Side.BUY, Side.BUY, Side.SELL) if is_cash else tuple(Side))
+
+    def _no_more(self, symbol: str, side: Side, qty: Decimal) -> Decimal:
+        """No more than there is to be closed, where it closes, as a rule."""
+        account = self.life.account
+        held = account.positions.get(symbol)
+        if held is None or (held.qty > 0) is (side is Side.BUY) or self.rng.random() < 0.08:
+            return qty
+        free = abs(held.qty) - account.offered.get(symbol, Decimal(0))
+        return min(qty, free // 1) if free >= 1 else qty
+
     def _stock(self) -> Stock:
-        return self.rng.choice([stock for stock in self.market.stocks if stock.symbol != INDEX])
+        return self.rng.choice(self._stocks())
+
+    def _stocks(self) -> list[Stock]:
+        return [stock for stock in self.market.stocks if stock.symbol != INDEX]
 
     def _option(self) -> Instrument:
         """Listed still, as a rule."""
-        options = self.rng.choice(self.market.stocks).options
-        alive = [o for o in options if o.expiry is None or o.expiry >= self.session.date]
-        return self.rng.choice(alive if self.rng.random() < 0.98 else options)
+        stock = self.rng.choice(self.market.stocks)
+        alive = [o for o in stock.listed if o.expiry is None or o.expiry >= self.session.date]
+        return self.rng.choice(alive if self.rng.random() < 0.98 else stock.options)
 
     def _shares(self, stock: Stock) -> Decimal:
         worth = int(self.life.account.cash) * self.rng.randint(1, 60) // 100
@@ -490,11 +551,13 @@ class _Trader:
     def _structure(self) -> list[LegTicket] | None:
         rng, stock = self.rng, self.rng.choice(self.market.stocks)
         shape, sign = rng.choice(tuple(STRUCTURES.values())), rng.choice((1, -1))
-        expiries = sorted({o.expiry for o in stock.options if o.expiry is not None})
-        strikes = sorted({o.strike for o in stock.options})
+        if self.life.profile.type is AccountType.CASH and rng.random() < 0.7:
+            shape, sign = rng.choice((STRUCTURES["straddle"], STRUCTURES["strangle"])), 1
+        expiries = sorted({o.expiry for o in stock.listed if o.expiry is not None})
+        strikes = sorted({o.strike for o in stock.listed})
         over = expiries[0] < self.session.date
         later = rng.random() < (0.98 if over else 0.4)
-        by_terms = {(o.right, o.strike, o.expiry): o for o in stock.options}
+        by_terms = {(o.right, o.strike, o.expiry): o for o in stock.listed}
         legs = []
         for right, strike, term, ratio in shape:
             if strike >= len(strikes):

@@ -36,9 +36,10 @@ from mbt.engine.simulation.operations import (
 from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import exchange_date
 from raxx.kernel.errors import RaxxError
+from raxx.kernel.money import to_cents, to_ticks
 from raxx.market import listing
 from raxx.market.contracts import AssetClass
-from raxx.market.listing import OptionTerms
+from raxx.market.listing import OptionClass, OptionTerms
 from raxx.market.sessions import Sessions
 
 ZERO = Decimal(0)
@@ -49,16 +50,19 @@ _RATE = Decimal("0.05")
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an operation. `denial`: the code of what refused it; `missed`: there was nothing to do.
 
-    `book` and `expiration` tell of an expiration: what was held before, and what became of it. `closed`: what
-    the engine closed by itself.
+    `changed`: what is not as it was although the operation was denied; empty as it should be. `book` is what was
+    held before an event, `expiration` and `effect` what became of it. `closed`: what the engine closed by itself;
+    `refused`: which of its own orders the rules denied, by code.
     """
 
     denial: str = ""
+    changed: str = ""
     missed: bool = False
     book: Mapping[str, Position] | None = None
     expiration: Expiration | None = None
     effect: corporate.Effect | None = None
     closed: tuple[CloseIntent, ...] = ()
+    refused: tuple[str, ...] = ()
     assigned: int = 0
     taken: tuple[Working, ...] = ()
 
@@ -76,6 +80,7 @@ class World:
         self.past: list[Life] = []
         self.halts: list[Halt] = []
         self.declared: list[Structure] = []
+        self.adjusted: dict[str, OptionClass] = {}
         self._terms: dict[str, OptionTerms] = {}
         self._owed: list[Entitlement] = []
         self._charged = 0  # executions whose fees are paid
@@ -95,10 +100,14 @@ class World:
             return MISSED
         if not isinstance(operation, Quotes):
             self.life.advance((), operation.at_ns)
+        before = _look(self.life)
         try:
             return self._do(operation, self.life)
         except RaxxError as denial:
-            return Outcome(denial=denial.code)
+            after = _look(self.life)
+            return Outcome(
+                denial=denial.code, changed="" if after == before else f"{denial.code}: {before}, {after}"
+            )
 
     @property
     def lives(self) -> list[Life]:
@@ -111,7 +120,7 @@ class World:
         known = self._terms.get(symbol)
         if known is None:
             instrument = self.account.instrument(symbol)
-            known = self._terms[symbol] = listing.terms_of(instrument, self.sessions)
+            known = self._terms[symbol] = listing.terms_of(instrument, self.sessions, self.adjusted)
         return known
 
     def terms_held(self) -> dict[str, OptionTerms]:
@@ -139,12 +148,20 @@ class World:
         equity = margin.margin_equity(free, rest, life.marks)
         return Means(excess=equity - needed.initial, long_rate=Decimal("0.5"), short_rate=Decimal("0.5"))
 
+    def _mark_adjusted(self, life: Life) -> None:
+        """An adjusted root is worth, for each of its shares, what its contracts deliver."""
+        for root, changed in self.adjusted.items():
+            if all(symbol in life.marks for symbol, _ in changed.deliverable.shares):
+                worth = changed.deliverable.value(life.marks) / changed.multiplier
+                life.marks[root] = max(to_ticks(to_cents(worth)), 1)
+
     # -- the operations ----------------------------------------------------------------------------
 
     def _do(self, operation: Operation, life: Life) -> Outcome:
         match operation:
             case Quotes(at_ns=at_ns, quotes=quotes):
                 life.advance(quotes, at_ns)
+                self._mark_adjusted(life)
                 return DONE
             case Send(at_ns=at_ns, ticket=ticket):
                 return self._named(life.submit(ticket, at_ns))
@@ -224,18 +241,23 @@ class World:
         due = frozenset(s for s, t in terms.items() if t.last_session.date == exchange_date(at_ns))
         if not due:
             return MISSED
+        before = dict(life.account.positions)
         intents = expiry.risk_close(
             life.account.positions, terms=terms, marks=life.marks, means=self.means(due, at_ns), now_ns=at_ns,
             declared=self.declared,
         )  # fmt: skip
         taken: list[Working] = []
+        refused: list[str] = []
         for number, intent in enumerate(intents):
             for symbol, _ in intent.trades:
                 for working in list(life.account.open.values()):
                     if working.is_open and symbol in working.reserved.positions:
                         life.cancel(working.order.id, at_ns)
-            taken += self._named(life.submit(_closing(intent, f"close-{at_ns}-{number}"), at_ns)).taken
-        return Outcome(closed=intents, taken=tuple(taken))
+            try:
+                taken += self._named(life.submit(_closing(intent, f"close-{at_ns}-{number}"), at_ns)).taken
+            except RaxxError as denial:  # it is tried again at the next risk close
+                refused.append(denial.code)
+        return Outcome(book=before, closed=intents, taken=tuple(taken), refused=tuple(refused))
 
     def _expire(self, operation: Expire, life: Life) -> Outcome:
         terms, before = self.terms_held(), dict(life.account.positions)
@@ -263,13 +285,14 @@ class World:
         if session is None:
             return MISSED
         tomorrow = self.sessions.current_or_next(session.close_ns).date
-        mids = {s: mark for s, mark in life.marks.items() if life.instrument(s).right is not None}
+        mids = {s: life.marks[s] for s in self.terms_held() if s in life.marks}
         early = assignment.early_assignments(
             life.account.positions, terms=self.terms_held(), marks=operation.prices, mids=mids,
             dividends=[e for e in operation.dividends if isinstance(e, CashDividend)], rate=_RATE, evening=day,
             next_session=tomorrow, account="simulated", seed=operation.seed, rules=_ASSIGNMENT,
         )  # fmt: skip
         life.post(early.postings, at_ns)
+        self._pay_dividends(life, at_ns)
         self._accrue(life, day, operation.prices)
         if operation.post_interest:
             for year, month in sorted({(a.day.year, a.day.month) for a in self._accruals}):
@@ -299,16 +322,31 @@ class World:
     def _corporate(self, operation: Corporate, life: Life) -> Outcome:
         at_ns, event, before = operation.at_ns, operation.event, dict(life.account.positions)
         orders = [working.order for working in life.account.open.values()]
-        effect = corporate.apply(event, book=before, orders=orders, adjusted={})
+        effect = corporate.apply(event, book=before, orders=orders, adjusted=self.adjusted)
         for change in effect.orders:
             life.adjust(change, at_ns)
         life.post(effect.postings, at_ns)
+        self.adjusted = corporate.adjusted_classes(event, self.adjusted)
+        self._terms.clear()
         if effect.entitlement is not None:
             self._owed.append(effect.entitlement)
+        self._pay_dividends(life, at_ns)
+        return Outcome(book=before, effect=effect)
+
+    def _pay_dividends(self, life: Life, at_ns: int) -> None:
         due = [owed for owed in self._owed if owed.pay_date <= exchange_date(at_ns)]
         self._owed = [owed for owed in self._owed if owed not in due]
-        life.post([corporate.pay(owed) for owed in due], at_ns)
-        return Outcome(book=before, effect=effect)
+        if due:
+            life.post([corporate.pay(owed) for owed in due], at_ns)
+
+
+def _look(life: Life) -> tuple[object, ...]:
+    """What must not change when something is denied."""
+    account = life.account
+    return (
+        account.cash, account.held, dict(account.offered), dict(account.positions), len(account.entries),
+        len(account.moves), len(account.orders), life.matcher.order_ids(),
+    )  # fmt: skip
 
 
 def _closing(intent: CloseIntent, name: str) -> Ticket:

@@ -131,3 +131,48 @@ def test_they_add_up_through_short_positions_too(made: list[tuple[Side, D, int]]
         cash, realized, position = cash + posting.cash, realized + posting.realized, post(position, posting)
         assert -cash == position.cost - realized
         assert position.qty or not position.cost
+
+
+def _part(symbol: str, side: Side, qty: str, price: int, *, multiplier: int = 100) -> Part:
+    quote = Quote(symbol, 0, price, 1, price, 1)
+    return Part(symbol=symbol, side=side, qty=D(qty), multiplier=multiplier, price=price, quote=quote)
+
+
+PUT, CALL = "KO240308P00050000", "KO240308C00055000"
+SHORT_PUT = {PUT: Position(D(-2), D("-300.00"))}  # 2 × 50 × 100: 10,000 set aside
+
+
+@pytest.mark.parametrize(
+    ("part", "spendable", "is_booked"),
+    [
+        pytest.param(_part(CALL, Side.BUY, "1", 20_000), "10200.00", True, id="200 of the 200 that are free"),
+        pytest.param(_part(CALL, Side.BUY, "1", 20_000), "10199.99", False, id="a cent less"),
+        pytest.param(_part(PUT, Side.BUY, "1", 510_000), "10100.00", True, id="5,100 buys back what frees 5,000"),
+        pytest.param(_part(PUT, Side.BUY, "1", 510_000), "10099.99", False, id="and not a cent less"),
+        pytest.param(_part(PUT, Side.SELL, "1", 10_000), "14900.00", True, id="a third put: 5,000 less 100 received"),
+        pytest.param(_part(PUT, Side.SELL, "1", 10_000), "14899.99", False, id="the third put, a cent short"),
+        pytest.param(_part("AA", Side.SELL, "1", 10_000, multiplier=1), "-5.00", True, id="a sale for 1 in the red"),
+    ],
+)  # fmt: skip
+def test_short_puts_keep_their_cash(part: Part, spendable: str, is_booked: bool) -> None:
+    """What a market order pays when the price jumps is not taken from what secures a short put."""
+    held = {**SHORT_PUT, "AA": Position(D(1), D("1.00"))}
+    made = book_fill([part], positions=held, spendable=D(spendable))
+    assert isinstance(made, tuple) is is_booked
+    assert is_booked or made is Unbookable.INSUFFICIENT_CASH
+
+
+@pytest.mark.parametrize(
+    ("side", "qty", "held", "is_booked"),
+    [
+        (Side.SELL, "5", "5", True), (Side.SELL, "6", "5", False), (Side.SELL, "1", "-5", False), (Side.SELL, "1", "0", False),
+        (Side.BUY, "5", "-5", True), (Side.BUY, "6", "-5", False), (Side.BUY, "1", "5", False), (Side.BUY, "1", "0", False),
+    ],
+)  # fmt: skip
+def test_an_exit_opens_nothing(side: Side, qty: str, held: str, is_booked: bool) -> None:
+    part = _part("AA", side, qty, 10_000, multiplier=1)
+    positions = {"AA": Position(D(held), D(held))}
+    made = book_fill([part], positions=positions, spendable=PLENTY, cash_account=False, closes_only=True)
+    assert isinstance(made, tuple) is is_booked
+    assert is_booked or made is Unbookable.INSUFFICIENT_QUANTITY
+    assert isinstance(book_fill([part], positions=positions, spendable=PLENTY, cash_account=False), tuple)

@@ -16,7 +16,7 @@ from mbt.engine.matching import Filled, Matcher
 from mbt.engine.orders import NEVER_NS, FillPreference, Order, OrderType, Side, TimeInForce
 from mbt.engine.replay import Submit, replay, whole_us
 from mbt.engine.search import NO_ROW, FirstFill, Lookout, Reach, TapeIndex, first_fills
-from raxx.kernel.money import to_ticks
+from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market import calendar
 from raxx.market.contracts import AssetClass
 from raxx.market.feeds.columns import Columns
@@ -24,6 +24,7 @@ from raxx.market.feeds.tape import read_tape
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours
 from tests.mbt.engine.test_replay import SESSIONS, START_NS, Dice, columns
+from tests.oracle import brute_force
 
 SECOND = 1_000_000_000
 
@@ -224,3 +225,60 @@ def test_10_000_orders_fill_alike_live_replayed_and_searched(tapes: Path) -> Non
         "limit.resting",
         "stop.touch",
     }
+
+
+@pytest.mark.tapes
+def test_10_000_orders_fill_as_the_oracle_says(tapes: Path) -> None:
+    """On a tape thin enough for the oracle, which looks at every row for every order."""
+    tape, sessions = read_tape(tapes / "quotes_tick_AIG_20131007.csv.gz"), calendar.xnys()
+    quotes = [quote for row in range(0, len(tape), 2_500) for quote in tape.rows(row, row + 1)]
+    session = sessions.current_or_next(quotes[len(quotes) // 2].ts)
+    day_end = {TimeInForce.DAY: session.close_ns, TimeInForce.GTC: NEVER_NS}
+    orders = [
+        msgspec.structs.replace(order, hours=Hours.REGULAR, expires_ns=day_end[order.tif])
+        for order in near_the_market(tape, 12_000)
+        if order.accepted_ns < session.close_ns
+    ][:10_000]
+    asked = [
+        brute_force.Order(
+            number=order.number, symbol=order.symbol, submit_ns=order.accepted_ns, side=order.side.value,
+            type=order.type.value, tif=order.tif.value, qty=order.qty,
+            limit_price=from_ticks(order.limit) if order.limit else None,
+            stop_price=from_ticks(order.stop) if order.stop else None,
+        )
+        for order in orders
+    ]  # fmt: skip
+    rows = [
+        brute_force.Row(q.ts, from_ticks(q.bid) if q.bid else None, from_ticks(q.ask) if q.ask else None)
+        for q in quotes
+    ]
+    days = (session, sessions.current_or_next(session.close_ns))
+    told = brute_force.outcomes(
+        asked,
+        brute_force.Tape({tape.symbols[0]: rows}, quotes[-1].ts),
+        [brute_force.Session(day.open_ns, day.close_ns) for day in days],
+    )
+    expected = {
+        (order.number, outcome.at_ns, outcome.price, outcome.rule)
+        for order, outcome in zip(orders, told, strict=True)
+        if outcome.kind == "filled"
+    }
+
+    index = TapeIndex(columns(quotes))
+    searched = {
+        (order.number, fill.at_ns, from_ticks(fill.price), fill.rule.value)
+        for order, fill in zip(orders, first_fills(index, orders, sessions), strict=True)
+        if fill is not None
+    }
+    ledger = replay(
+        [Submit(order, str(order.number), Decimal(0)) for order in orders], quotes, sessions, cash=Decimal(10**12),
+        positions={tape.symbols[0]: Position(Decimal(10**8), Decimal(10**9))},
+        start_ns=quotes[0].ts - 7_200 * SECOND, end_ns=quotes[-1].ts,
+    )  # fmt: skip
+    replayed = {(int(line.client_order_id), line.filled_ns, line.price, line.rule) for line in ledger.fills}
+    assert len(orders) == 10_000
+    assert searched == expected
+    assert replayed == {
+        (number, whole_us(at_ns or 0), price, rule) for number, at_ns, price, rule in expected
+    }
+    assert 3_000 < len(expected) < 9_900

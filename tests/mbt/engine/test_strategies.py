@@ -141,6 +141,16 @@ def test_lowest_terms_and_how_often() -> None:
     assert covered.quantity == 3
 
 
+def test_decimals_of_a_quantity_do_not_matter() -> None:
+    """Quantities come from the record with nine."""
+    for text, label in [
+        ("-12.5 stock", "SPY short stock ×12.5"), ("+1 635P -2 640P +1 645P", "SPY 18 Dec 2026 635/640/645 long put butterfly"),
+        ("+200 stock -2 645C", "SPY 18 Dec 2026 645 covered call ×2"), ("-4 645C +2 640C", "SPY 18 Dec 2026 640/645 call ratio spread ×2"),
+    ]:  # fmt: skip
+        stored = [(instrument, qty.quantize(D("0.000000001"))) for instrument, qty in legs(text)]
+        assert recognise(stored).label == label
+
+
 def test_identical_contracts_are_netted() -> None:
     assert recognise(legs("+2 640C -1 640C -1 645C")).name is Name.CALL_DEBIT_SPREAD
 

@@ -340,7 +340,7 @@ def test_the_plays_meet_every_rule_and_every_reason() -> None:
     assert {fill.rule for result in results for fill in result.fills} == {rule.value for rule in Rule}
     assert {result.reason for result in results} == {None, *Why} - {
         Why.STOP_NOT_REACHED,  # why it still waits: nothing ends with it
-        Why.POSITION_GONE, Why.CASH_GONE,  # of an account, which there is none of here
+        Why.POSITION_GONE, Why.CASH_GONE, Why.CORPORATE_ACTION,  # of an account, which there is none of here
     }  # fmt: skip
     assert statuses == set(OrderStatus) - {OrderStatus.REPLACED, OrderStatus.REJECTED}
     exits = [result for result in results if len(result.fills) > 1 and result.reason == "OCO_SIBLING_FILLED"]

@@ -29,6 +29,7 @@ test: setup
 	@echo; echo "== mypy";                 $(BIN)/mypy
 	@echo; echo "== import floors";        $(BIN)/lint-imports
 	@echo; echo "== migrations";           $(BIN)/python manage.py makemigrations --check --dry-run
+	@echo; echo "== chromium";             .ci/chromium
 	@echo; echo "== pytest";               $(BIN)/python -m pytest -n 2
 
 setup:

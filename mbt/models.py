@@ -43,8 +43,23 @@ class Account(models.Model):
     latency_ms = models.PositiveIntegerField(default=0)
     # The name of what it pays beside the price of a fill: mbt.services.events.FEE_SCHEDULES.
     fee_schedule = models.CharField(max_length=24, default="regulatory", db_default="regulatory")
+    # The name of what time costs it and earns it: mbt.services.carrying.INTEREST_SCHEDULES.
+    interest_schedule = models.CharField(max_length=24, default="standard", db_default="standard")
     # How many positions are short: an order of an account without any need not read its positions.
     shorts = models.PositiveIntegerField(default=0)
+    # mbt.engine.margin.Model and mbt.engine.daytrades.Model.
+    margin_model = models.CharField(max_length=16, default="reg_t", db_default="reg_t")
+    day_trade_rules = models.CharField(max_length=16, default="by_date", db_default="by_date")
+    # Proceeds agreed and still to come, dollars by the day (ISO) on which they settle; days gone by may linger.
+    unsettled = models.JSONField(default=dict)
+    # Until the day before this one purchases are paid with settled cash, because of `restriction` (a Breach).
+    restricted_until = models.DateField(null=True)
+    restriction = models.CharField(max_length=16, default="", db_default="")
+    # A pattern day trader's since then. What it was worth at the last close: kept for margin accounts only.
+    pattern_since = models.DateField(null=True)
+    closing_on = models.DateField(null=True)
+    closing_equity = models.DecimalField(max_digits=18, decimal_places=2, null=True)
+    closing_maintenance = models.DecimalField(max_digits=18, decimal_places=2, null=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -93,7 +108,7 @@ class Order(models.Model):
     hours = models.CharField(max_length=8, default="regular")
     fill_preference = models.CharField(max_length=12, default="conservative")
     size_cap = models.BooleanField(default=False)
-    legs = models.JSONField(default=list)  # of a package: symbol, side, ratio, multiplier
+    legs = models.JSONField(default=list)  # of a package: symbol, side, ratio, multiplier, effect
     # Orders that belong together: an entry and its exits; exits of one group share their quantity.
     order_class = models.CharField(max_length=8, default="simple")
     role = models.CharField(max_length=12, default="")
@@ -116,6 +131,9 @@ class Order(models.Model):
     arrival = models.JSONField(null=True)
     refusals = models.JSONField(default=dict)
     progress = models.JSONField(default=dict)  # a stop's mark and trigger: mbt.engine.orders.Progress
+    nearest = models.JSONField(
+        null=True
+    )  # how near the market came without a fill: mbt.engine.nearest.Nearest
 
     class Meta:
         db_table = "mbt_orders"
@@ -319,6 +337,154 @@ class SettlementPrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.price} at {self.at}"
+
+
+class CorporateAction(models.Model):
+    """A corporate action that has taken effect on a feed, for every account that it concerned."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    feed = models.CharField(max_length=64)
+    name = models.CharField(max_length=120)  # unique in the life of a feed
+    event = models.JSONField()  # mbt.engine.corporate.Event
+    classes_before = models.JSONField(default=dict)  # the adjusted option classes as they were until then
+    applied_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "mbt_corporate_actions"
+        constraints = [models.UniqueConstraint(fields=["feed", "name"], name="corporate_action_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AdjustedClass(models.Model):
+    """What the contracts of a root deliver on a feed since a corporate action changed them, or made them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    feed = models.CharField(max_length=64)
+    root = models.CharField(max_length=6)
+    terms = models.JSONField()  # raxx.market.listing.OptionClass
+
+    class Meta:
+        db_table = "mbt_adjusted_classes"
+        constraints = [models.UniqueConstraint(fields=["feed", "root"], name="adjusted_class_once")]
+
+    def __str__(self) -> str:
+        return f"{self.root} on {self.feed}"
+
+
+class InterestAccrual(models.Model):
+    """One calendar day of what an account owes or has: mbt.engine.interest.Accrual. Posted once a month."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="accruals", db_index=False)
+    day = models.DateField()
+    kind = models.CharField(max_length=8)
+    symbol = models.CharField(max_length=21, default="")
+    balance = models.DecimalField(max_digits=18, decimal_places=2)
+    amount = models.DecimalField(max_digits=40, decimal_places=26)
+    days_in_year = models.PositiveSmallIntegerField()
+    shares = models.DecimalField(max_digits=18, decimal_places=9, default=0)
+
+    class Meta:
+        db_table = "mbt_interest_accruals"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "day", "kind", "symbol"], name="a_day_accrues_once"),
+            models.CheckConstraint(condition=Q(amount__gte=0, balance__gte=0), name="accrual_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.symbol} {self.day}"
+
+
+class ExerciseInstruction(models.Model):
+    """What a holder has asked for at the expiration of a contract. `qty` None: all of it, however many there are."""
+
+    class Kind(models.TextChoices):
+        DO_NOT_EXERCISE = "do_not_exercise"
+        EXERCISE = "exercise"  # although it is not in the money
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(
+        Account, on_delete=models.CASCADE, related_name="instructions", db_index=False
+    )
+    symbol = models.CharField(max_length=21)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    qty = models.DecimalField(max_digits=18, decimal_places=9, null=True)
+    # Instants of the account's feed.
+    given_at = models.DateTimeField()
+    cutoff_at = models.DateTimeField()  # until then it can be taken back
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "mbt_exercise_instructions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "symbol"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="instruction_in_force_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(qty__isnull=True) | Q(qty__gt=0, qty__lt=QTY_MAX),
+                name="instruction_quantity_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.symbol}"
+
+
+class Violation(models.Model):
+    """A purchase of a cash account that was sold too early: docs/rules/settlement.md. Never changed."""
+
+    class Kind(models.TextChoices):
+        GOOD_FAITH = "good_faith"
+        FREE_RIDING = "free_riding"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="violations", db_index=False)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    day = models.DateField()  # of the sale
+    symbol = models.CharField(max_length=21)
+    purchase = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="+", db_index=False)
+    sale = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="+", db_index=False)
+    fine_from = models.DateField()  # the first day on which the same sale would have been in order
+    message = models.CharField(max_length=300)
+    remedy = models.CharField(max_length=300)
+    found_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "mbt_violations"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "purchase"], name="violation_recorded_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.day}"
+
+
+class Halt(models.Model):
+    """Trading in a symbol ("*": in everything) stands still from `from_ns` until before `until_ns`."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    feed = models.CharField(max_length=64)
+    symbol = models.CharField(max_length=21)
+    from_ns = models.BigIntegerField()
+    until_ns = models.BigIntegerField(null=True)  # None while nobody knows
+    reason = models.CharField(max_length=8)
+
+    class Meta:
+        db_table = "mbt_halts"
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "symbol", "from_ns"], name="halt_recorded_once"),
+            models.CheckConstraint(
+                condition=Q(until_ns__isnull=True) | Q(until_ns__gte=F("from_ns")),
+                name="halt_ends_after_it_began",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} halted: {self.reason}"
 
 
 class EngineState(models.Model):

@@ -3,24 +3,27 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet, Sum
 
 from mbt.engine.buying_power import AccountType, AccountView, Standing, classes_of, standing
 from mbt.engine.buying_power import Holding as Reserved
-from mbt.engine.explain import Explanation, FillFacts, LegFacts, OrderFacts, QuoteFacts, explain
-from mbt.engine.fills import Market
+from mbt.engine.explain import Explanation, FillFacts, LegFacts, NearestFacts, OrderFacts, QuoteFacts, explain
+from mbt.engine.fills import Market, Why
+from mbt.engine.halts import Halt
 from mbt.engine.intake import Role
 from mbt.engine.ledger import ActivityLine, EventLine, FillLine, Ledger, OrderLine, PositionLine
 from mbt.engine.margin import MarginRules, NoMark, UncoveredShort, rules_on
+from mbt.engine.margin import Model as MarginModel
 from mbt.engine.orders import (
     FRESH,
     NEVER_NS,
@@ -35,18 +38,22 @@ from mbt.engine.orders import (
 )
 from mbt.engine.orders import Order as EngineOrder
 from mbt.engine.packages import net_of, package_quote
+from mbt.engine.restrictions import SettledOnly
+from mbt.engine.settlement import Breach, still_due
 from mbt.engine.strategies import recognise
 from mbt.engine.tickets import LegTicket, Ticket
-from mbt.models import Account, Activity, EngineState, Fill, Order, Position
+from mbt.models import Account, Activity, AdjustedClass, EngineState, Fill, Order, Position
+from mbt.models import Halt as HaltRow
 from raxx.kernel import clock, valkey
 from raxx.kernel.clock import from_ns, to_ns
 from raxx.kernel.errors import NotFound
-from raxx.kernel.money import from_ticks, to_cents, to_ticks
+from raxx.kernel.money import TICKS_PER_DOLLAR, from_ticks, to_cents, to_ticks
 from raxx.market import calendar, listing
 from raxx.market.board import Board, BoardView, MarketDataUnavailable
 from raxx.market.contracts import AssetClass, parse_symbol
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours
+from raxx.market.status import EVERYTHING, Reason
 
 # Under this name an order's receipt keeps the quote that triggered its stop.
 TRIGGER = "TRIGGERED"
@@ -95,7 +102,7 @@ def order_market(account: AccountRef, symbols: Sequence[str]) -> BoardView:
     wanted = set(symbols)
     if account.is_margin:
         wanted |= _symbols_of(account.id)
-        wanted |= {_ticker(symbol) for symbol in wanted}
+        wanted |= tickers(wanted, adjusted_classes(account.feed, wanted))
     return market(account.feed, sorted(wanted))
 
 
@@ -108,21 +115,68 @@ def marks(quotes: Mapping[str, Quote]) -> dict[str, int]:
     }
 
 
+def account_marks(feed: str, quotes: Mapping[str, Quote], held: Iterable[str]) -> dict[str, int]:
+    """`marks`, and of the adjusted contracts among `held` what a unit of their strike buys, by root."""
+    known = marks(quotes)
+    return known | deliverable_marks(known, adjusted_classes(feed, held))
+
+
+def adjusted_classes(feed: str, among: Iterable[str] | None = None) -> dict[str, listing.OptionClass]:
+    """The option classes that corporate actions changed on a feed.
+
+    With `among`, empty at no cost where none of these has a root with a digit: others may be adjusted too, to
+    deliver cash alone, and what that is worth no quote says.
+    """
+    if among is not None and not any(_has_digit(symbol) for symbol in among):
+        return {}
+    rows = AdjustedClass.objects.filter(feed=feed).values_list("root", "terms")
+    return {root: msgspec.convert(terms, listing.OptionClass) for root, terms in rows.order_by("root")}
+
+
+def _has_digit(symbol: str) -> bool:
+    """An option's symbol has fifteen characters after its root."""
+    return len(symbol) > 15 and any(character.isdigit() for character in symbol[:-15])
+
+
+def tickers(symbols: Iterable[str], adjusted: Mapping[str, listing.OptionClass]) -> set[str]:
+    """The stocks, funds and indexes that these follow, or deliver."""
+    found = set()
+    for symbol in symbols:
+        instrument = parse_symbol(symbol)
+        listed = adjusted.get(instrument.underlying) if instrument.expiry is not None else None
+        found |= {name for name, _ in listed.deliverable.shares} if listed else {_ticker(symbol)}
+    return found
+
+
+def deliverable_marks(
+    known: Mapping[str, int], adjusted: Mapping[str, listing.OptionClass]
+) -> dict[str, int]:
+    """What the deliverable of each adjusted root is worth at marks in 1/10,000 dollar, per unit of its strike; left
+    out where something of it has no mark."""
+    return {
+        root: int(listed.deliverable.value(known) * TICKS_PER_DOLLAR / listed.multiplier)
+        for root, listed in adjusted.items()
+        if listed.is_physical and all(name in known for name, _ in listed.deliverable.shares)
+    }
+
+
 def held_symbols(account: AccountRef) -> list[str]:
     """Everything that an account holds."""
     return [position.symbol for position in _open_positions(account.id)]
 
 
-def structure_of(ticket: Ticket) -> str | None:
+def structure_of(asked: Ticket | Order) -> str | None:
     """What a package is called: `SPY 18 Dec 2026 635/640 put credit spread`. None for a single instrument."""
-    if not ticket.legs:
+    if not asked.legs:
         return None
-    qty = ticket.qty or Decimal(1)
+    if isinstance(asked, Order):
+        asked = ticket_of(asked)
+    qty = asked.qty or Decimal(1)
     legs = [
         (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
-        for leg in ticket.legs
+        for leg in asked.legs
     ]
-    return recognise(legs, underlying=_ticker(ticket.legs[0].symbol)).label
+    return recognise(legs, underlying=_ticker(asked.legs[0].symbol)).label
 
 
 def _symbols_of(account_id: UUID) -> set[str]:
@@ -349,20 +403,23 @@ class MarginSummary:
     marked_at: datetime | None
 
 
-def margin_summary(account: AccountRef) -> MarginSummary:
-    """What the account must have for what it holds, and what is left over."""
+def margin_summary(account: AccountRef, *, model: str | None = None) -> MarginSummary:
+    """What the account must have for what it holds, and what is left over; `model`: under this margin model, not its
+    own."""
     with _snapshot():
         row = Account.objects.get(pk=account.id)
         positions = _open_positions(account.id)
     symbols = {position.symbol for position in positions}
-    board = _view(account.feed, sorted(symbols | {_ticker(symbol) for symbol in symbols}))
+    adjusted = adjusted_classes(account.feed, symbols)
+    board = _view(account.feed, sorted(symbols | tickers(symbols, adjusted)))
     holdings = {position.symbol: Reserved(position.qty, position.qty_held) for position in positions}
     quotes = board.quotes if board else {}
+    now_ns = board.now_ns if board else clock.now_ns()
     view = AccountView(
         type=AccountType(row.account_type), cash=row.cash_balance, cash_held=row.cash_held, holdings=holdings,
-        marks=marks(quotes), rules=margin_rules(board.now_ns if board else clock.now_ns()),
+        marks=account_marks(account.feed, quotes, symbols), rules=margin_rules(now_ns, model or row.margin_model),
         classes=classes_of(parse_symbol(symbol) for symbol in symbols), options_level=row.options_level,
-        naked_shorts=row.naked_shorts,
+        naked_shorts=row.naked_shorts, restricted=settled_only(row, clock.exchange_date(now_ns)),
     )  # fmt: skip
     try:
         found = standing(view)
@@ -371,9 +428,20 @@ def margin_summary(account: AccountRef) -> MarginSummary:
     return MarginSummary(row, found, from_ns(board.now_ns) if board else None)
 
 
-def margin_rules(now_ns: int) -> MarginRules:
-    """The rules in force on the day of an instant."""
-    return rules_on(clock.exchange_date(now_ns))
+def settled_only(account: Account, today: date) -> SettledOnly | None:
+    """The restriction of a cash account to settled cash, where one is in force."""
+    if account.restricted_until is None or today >= account.restricted_until:
+        return None
+    return SettledOnly(
+        until=account.restricted_until, breach=Breach(account.restriction),
+        unsettled=still_due(account.unsettled, today),
+    )  # fmt: skip
+
+
+def margin_rules(now_ns: int, model: str = MarginModel.REG_T) -> MarginRules:
+    """The rules in force on the day of an instant, under the model that an account has chosen."""
+    rules = rules_on(clock.exchange_date(now_ns))
+    return rules if model == rules.model else msgspec.structs.replace(rules, model=MarginModel(model))
 
 
 def account_summary(account: AccountRef) -> AccountSummary:
@@ -419,7 +487,43 @@ def explanation(account: AccountRef, order_id: UUID) -> Explanation:
         trigger=_quote_facts(trigger), refusals={why: _quote_facts(facts) for why, facts in refusals.items()}, fills=fills,
         now=_market_now(engine_order, view), now_ns=view.now_ns if view else None,
         session=calendar.of_feed(account.feed).current_or_next(view.now_ns, engine_order.hours) if view else None,
+        is_dormant=_is_dormant(row), halts=_halts_around(row, account.feed, view), nearest=_nearest_facts(row.nearest),
     ))  # fmt: skip
+
+
+def _halts_around(row: Order, feed: str, view: BoardView | None) -> tuple[Halt, ...]:
+    """The halts that are in force, for an open order; and those that one met, from the record."""
+    symbols = {leg["symbol"] for leg in row.legs} or {row.symbol}
+    symbols |= {_ticker(symbol) for symbol in symbols} | {EVERYTHING}
+    found = {
+        (each.symbol, each.ts): Halt(symbol=each.symbol, from_ns=each.ts, until_ns=each.until_ns, reason=each.reason)
+        for each in (view.halts if view else ())
+        if each.reason is not None and each.symbol in symbols
+    }  # fmt: skip
+    if Why.HALTED in row.refusals or row.reason == Why.HALTED:
+        rows = HaltRow.objects.filter(feed=feed, symbol__in=symbols)
+        rows = rows.filter(Q(until_ns__isnull=True) | Q(until_ns__gt=to_ns(row.accepted_at)))
+        if row.closed_at is not None:
+            rows = rows.filter(from_ns__lte=to_ns(row.closed_at))
+        for one in rows.order_by("from_ns"):
+            halt = Halt(
+                symbol=one.symbol, from_ns=one.from_ns, until_ns=one.until_ns, reason=Reason(one.reason)
+            )
+            found[one.symbol, one.from_ns] = halt
+    return tuple(found.values())
+
+
+def _is_dormant(exit_order: Order) -> bool:
+    """Whether an exit has closed all that its entry has opened so far, while the entry may still fill more."""
+    entry = exit_order.entry
+    if (
+        entry is None
+        or entry.closed_at is not None
+        or not entry.filled_qty
+        or exit_order.closed_at is not None
+    ):
+        return False
+    return exit_order.qty - exit_order.filled_qty <= entry.qty - entry.filled_qty
 
 
 def _fills(row: Order) -> tuple[FillFacts, ...]:
@@ -574,6 +678,14 @@ def _sum(values: Iterable[Decimal | None]) -> Decimal | None:
 
 def _ticks(price: Decimal | None) -> int | None:
     return None if price is None else to_ticks(price)
+
+
+def _nearest_facts(stored: dict[str, Any] | None) -> NearestFacts | None:
+    if not stored:
+        return None
+    away, to_stop = stored["away"], stored["to_stop"]
+    quote = _quote_facts({name: value for name, value in stored.items() if name not in ("away", "to_stop")})
+    return NearestFacts(away=away, to_stop=to_stop, quote=quote) if quote is not None else None
 
 
 def _quote_facts(stored: dict[str, Any] | None) -> QuoteFacts | None:

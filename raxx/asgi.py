@@ -13,10 +13,24 @@ from a2wsgi import WSGIMiddleware
 
 from raxx.wsgi import application as django_application
 
-# Only now: it reads settings, which the line above brings up.
-from raxx.kernel.api.whole_body import WholeBody  # isort: skip
+# Only now: they read settings, which the line above brings up.
+from console.status import poller  # isort: skip
+from django.conf import settings  # isort: skip
+from raxx.kernel import env  # isort: skip
+from raxx.kernel.api.security_headers import SecurityHeaders  # isort: skip
+from raxx.kernel.api.whole_body import SECONDS_MAX, WholeBody  # isort: skip
 
 _threads = int(os.environ.get("RAXX_WEB_THREADS", "8"))
 # Both libraries describe ASGI and WSGI by types of their own that do not match.
 _sync: Any = WSGIMiddleware(cast(Any, django_application), workers=_threads)
-application = WholeBody(_sync)
+
+
+def served(body_seconds_max: float = SECONDS_MAX) -> Any:  # noqa: ANN401 - see above
+    """All that the port is given to."""
+    return SecurityHeaders(WholeBody(_sync, seconds_max=body_seconds_max), tls=settings.SECURE_SSL_REDIRECT)
+
+
+application = served()
+
+if env.flag("RAXX_STATUS_POLLER", default=True):
+    poller.start()

@@ -7,6 +7,7 @@ and demo secrets are made for them. Every variable is listed in README.md.
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 import structlog
@@ -43,6 +44,16 @@ _DEMO = embedded.demo_secrets()
 SECRET_KEY = env.secret("DJANGO_SECRET_KEY", default=_DEMO.django_secret_key)
 RAXX_FIELD_KEY = env.secret("RAXX_FIELD_KEY", default=_DEMO.field_key)
 
+# -- the audit record -----------------------------------------------------------------------------
+# Unset: a development key is made in the state directory. docs/audit.md
+RAXX_AUDIT_KEY: str = (
+    env.secret("RAXX_AUDIT_KEY") if env.given("RAXX_AUDIT_KEY") or env.given("RAXX_AUDIT_KEY_FILE") else ""
+)
+RAXX_AUDIT_PUBLIC_KEYS: str = env.given("RAXX_AUDIT_PUBLIC_KEYS") or ""
+RAXX_AUDIT_CHECKPOINTS: str = env.given("RAXX_AUDIT_CHECKPOINTS") or str(
+    embedded.state.state_path() / "audit-checkpoints.jsonl"
+)
+
 # -- the market -----------------------------------------------------------------------------------
 RAXX_FEED = env.choice("RAXX_FEED", options=("simulated", "replay"), default="simulated")
 RAXX_FEED_SEED = env.whole("RAXX_FEED_SEED", default=1, minimum=0, maximum=2**31 - 1)
@@ -71,7 +82,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "raxx.kernel.api.request_id.RequestIdMiddleware",
+    "raxx.identity.middleware.RateHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "console.status.middleware.StatusFirst",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -109,18 +122,33 @@ with suppress(OSError):  # whitenoise warns when it is missing
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 _TLS = env.flag("RAXX_TLS", default=False)  # behind a router that ends TLS and says so
+# Where browsers find us, with commas: passkeys and cookies are taken from there only. Unset: localhost.
+RAXX_ORIGINS: tuple[str, ...] = tuple(
+    filter(None, (env.given("RAXX_ORIGINS") or "").replace(" ", "").split(","))
+)
+RAXX_RP_ID: str = env.text(
+    "RAXX_RP_ID", (urlsplit(RAXX_ORIGINS[0]).hostname if RAXX_ORIGINS else "") or "localhost"
+)
+RAXX_RATE_FACTOR = env.whole("RAXX_RATE_FACTOR", default=1, minimum=1, maximum=100_000)  # for load tests
+# How many proxies of ours stand before us: so many addresses from the right of X-Forwarded-For are believed.
+RAXX_PROXY_DEPTH = env.whole("RAXX_PROXY_DEPTH", default=1 if _TLS else 0, minimum=0, maximum=5)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _TLS else None
 SECURE_SSL_REDIRECT = _TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _TLS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _TLS
 SESSION_COOKIE_AGE = 1800  # operators: idle for half an hour is over
 SESSION_SAVE_EVERY_REQUEST = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+# Django sets these on its own responses; raxx/kernel/api/security_headers.py all of them on every response.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["raxx.identity.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "raxx.identity.api.authentication.ApiKeyAuthentication",
+        "raxx.identity.api.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["raxx.kernel.api.json_body.StrictJsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["raxx.kernel.api.envelope.EnvelopeRenderer"],
@@ -160,7 +188,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 5,
 }
 CELERY_BEAT_SCHEDULE = {
+    "console-data-requests": {"task": "console.data_requests", "schedule": 60.0, "options": {"expires": 60}},
+    "console-purge": {"task": "console.purge", "schedule": 86_400.0, "options": {"expires": 3_600}},
+    "console-heartbeat": {"task": "console.heartbeat", "schedule": 30.0, "options": {"expires": 30}},
     "outbox-sweep": {"task": "kernel.outbox_sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "audit-seal": {"task": "audit.seal", "schedule": 1.0, "options": {"expires": 5}},
+    "audit-checkpoint": {"task": "audit.checkpoint", "schedule": 60.0, "options": {"expires": 60}},
+    "audit-purge": {"task": "audit.purge", "schedule": 86_400.0, "options": {"expires": 3_600}},
 }
 
 # -- logs: one line each, JSON on a server, plain for people ---------------------------------------

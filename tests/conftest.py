@@ -1,6 +1,6 @@
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
+
+from raxx.kernel import valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 TAPES = Path(os.environ.get("RAXX_TAPES") or ROOT.parent / "shared" / "data")
@@ -36,6 +38,20 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         if count
         else []
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Whoever changes state while a test runs records it, whatever the test is about: tests/witness.py."""
+    from tests.witness import watching
+
+    with watching() as witness:
+        result = yield
+        silent = [call for call in witness.collect() if call.is_silent]
+    if item.path.name == "test_witness.py":  # there it is the subject
+        return result
+    assert not silent, f"changed tables and wrote nothing into the audit record: {silent} (tests/witness.py)"
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +81,19 @@ def valkey_url() -> Iterator[str]:
     yield settings.REDIS_URL
     client.flushdb()
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def fresh_limits() -> None:
+    """No test starts with the minute's requests of another one used up, or in the pause after its outage."""
+    from raxx.identity import fast_store
+
+    fast_store.breaker.reset()
+    client = valkey.shared()
+    with suppress(redis.RedisError):  # some tests have none
+        keys = list(client.scan_iter("raxx:rate:*", count=1_000))
+        if keys:
+            client.delete(*keys)
 
 
 @dataclass(frozen=True, slots=True)

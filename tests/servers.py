@@ -14,6 +14,7 @@ _held = ExitStack()
 
 def _start() -> None:
     os.environ.setdefault("RAXX_STATE_DIR", f"{state.state_path()}-test")
+    os.environ.setdefault("RAXX_STATUS_POLLER", "0")  # tests of the loop start it themselves
     urls = _held.enter_context(embedded.lease())
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     os.environ["REDIS_URL"] = f"{urls.redis_url.partition('?')[0]}?db={int(worker) + 1}"

@@ -9,7 +9,8 @@ from rest_framework.response import Response
 from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
-from mbt.services import closing
+from mbt.services import accounts, closing, day_trading, settling
+from raxx.kernel import clock
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply
 from raxx.kernel.api.pagination import newest_first
@@ -25,8 +26,49 @@ class AccountApi(PaperApi):
         """What depends on quotes is null while there are none; `meta.marked_at` says how old they are."""
         account = self.account(request)
         summary = selectors.account_summary(account)
-        margin = selectors.margin_summary(account) if account.is_margin or summary.account.shorts else None
-        return reply(shapes.account(summary, margin), marked_at=summary.marked_at)
+        row, now = summary.account, summary.marked_at or clock.now()
+        is_plain = not account.is_margin and not row.shorts and row.restricted_until is None
+        margin = None if is_plain else selectors.margin_summary(account)
+        violations = [] if account.is_margin else settling.violations_of(account.id)
+        trading = None
+        if account.is_margin:
+            found = margin.standing if margin else None
+            excess = found.equity - found.requirement.maintenance if found else None
+            trading = day_trading.summary(row, now_ns=clock.to_ns(now), excess=excess)
+        shown = shapes.account(
+            summary,
+            margin,
+            today=clock.exchange_date(clock.to_ns(now)),
+            violations=violations,
+            trading=trading,
+        )
+        return reply(shown, marked_at=summary.marked_at)
+
+
+class AccountSettingsApi(PaperApi):
+    @extend_schema(
+        operation_id="account_settings", summary="How orders of the account fill, and what it is judged by",
+        responses=schema.responses(schema.envelope(shapes.SettingsShape)),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        """A setting holds for orders that are sent from then on."""
+        return reply(shapes.settings(selectors.account_summary(self.account(request)).account))
+
+    @extend_schema(
+        operation_id="account_settings_change", summary="Change settings", request=schema.request(forms.SETTINGS),
+        examples=forms.SETTINGS_EXAMPLES,
+        responses=schema.responses(
+            schema.envelope(shapes.SettingsShape), failures=(400, 403, 409, 411, 413, 415, 422)
+        ),
+    )  # fmt: skip
+    def patch(self, request: Request) -> Response:
+        """All that are sent change, or none; what is left out stays. Open orders keep what they were accepted with. A
+        margin model under which the account would not cover what it holds is refused: `MARGIN_MODEL_NOT_COVERED`."""
+        wanted = accounts.Settings(**forms.SETTINGS.read(request.data))
+        account = self.account(request)
+        at = selectors.feed_instant(account.feed) or clock.now()
+        row = accounts.change_settings(account, wanted, at=at, actor=self.actor(request))
+        return reply(shapes.settings(row))
 
 
 class MarginApi(PaperApi):
@@ -42,6 +84,8 @@ class MarginApi(PaperApi):
 
 
 class PositionsApi(PaperApi):
+    removes_risk = frozenset({"DELETE"})
+
     @extend_schema(
         operation_id="positions_list", summary="Open positions",
         responses=schema.responses(schema.envelope(shapes.PositionShape, many=True, marked=True)),
@@ -70,6 +114,8 @@ class PositionsApi(PaperApi):
 
 
 class PositionApi(PaperApi):
+    removes_risk = frozenset({"DELETE"})
+
     @extend_schema(
         operation_id="positions_get", summary="One open position",
         responses=schema.responses(schema.envelope(shapes.PositionShape, marked=True), failures=(422,)),

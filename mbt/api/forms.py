@@ -7,12 +7,16 @@ from decimal import Decimal
 from enum import StrEnum
 
 from mbt.engine.account import Kind
+from mbt.engine.daytrades import Model as DayTradeRules
+from mbt.engine.margin import Model as MarginModel
 from mbt.engine.orders import FillPreference, OrderClass, OrderType, Side, TimeInForce
-from mbt.engine.tickets import LEGS_MAX, LegTicket, Ticket
+from mbt.engine.tickets import LEGS_MAX, LEGS_MIN, LegTicket, Ticket
 from mbt.models import QTY_MAX
+from mbt.services.accounts import LATENCY_MAX_MS
 from raxx.kernel.api import schema
 from raxx.kernel.api.fields import Choice, Flag, Form, Instant, Items, Nested, Number, Text, Whole
 from raxx.kernel.api.pagination import PAGE_FIELDS
+from raxx.kernel.errors import InvalidInput
 from raxx.kernel.ids import new_id
 from raxx.market.contracts import parse_symbol
 
@@ -145,7 +149,57 @@ REPLACEMENT = Form(
         "client_order_id": _CLIENT_ORDER_ID,
     }
 )
+SETTINGS = Form(
+    {
+        "fill_preference": dataclasses.replace(
+            _FILL_PREFERENCE, doc="Where in the spread option orders fill"
+        ),
+        "size_cap": Flag(doc="Fills take no more than the size that a quote shows"),
+        "latency_ms": Whole(
+            doc="Milliseconds from acceptance until an order acts", minimum=0, maximum=LATENCY_MAX_MS
+        ),
+        "margin_model": Choice(
+            doc="reg_t (the least grouping) or universal_spread (broker-style); margin accounts",
+            options=MarginModel,
+        ),
+        "day_trade_rules": Choice(
+            doc="by_date (the rule of the day), legacy_pdt or intraday_margin; margin accounts",
+            options=DayTradeRules,
+        ),
+    }
+)
+SETTINGS_EXAMPLES = [
+    schema.example("Fill options at the midpoint", fill_preference="mid"),
+    schema.example("Margin as some brokers ask it", margin_model="universal_spread"),
+]
 CLOSE_ONE = Form({"qty": dataclasses.replace(_QTY, doc="How much of it; all of it when absent")})
+
+
+class When(StrEnum):
+    NOW = "now"
+    EXPIRATION = "expiration"
+
+
+_CONTRACTS = dataclasses.replace(_QTY, doc="How many contracts; all of them when absent")
+EXERCISE = Form(
+    {
+        "qty": _CONTRACTS,
+        "when": Choice(
+            doc="now (default), or expiration: also where the contract is not in the money then", options=When
+        ),
+        "client_request_id": dataclasses.replace(
+            _CLIENT_ORDER_ID,
+            doc="Your own name for an exercise now; sending it again is safe. A part (qty) needs one.",
+            example="my-bot-exercise-1",
+        ),
+    }
+)
+EXERCISE_EXAMPLES = [
+    schema.example("All of it, now"),
+    schema.example("A part, now", qty="2", client_request_id="my-bot-exercise-1"),
+    schema.example("At expiration, whatever the price", when="expiration"),
+]
+DO_NOT_EXERCISE = Form({"qty": _CONTRACTS})
 CLOSE_ALL = Form({"cancel_orders": Choice(doc="true: cancel every open order first", options=YesNo)})
 TICKET_EXAMPLES = [
     schema.example("Buy with a limit", symbol="SPY", side="buy", qty="10", order_type="limit", limit_price="512.40", time_in_force="day", client_order_id="my-bot-0001"),
@@ -190,6 +244,13 @@ def ticket(data: object) -> Ticket:
     """The order asked for. Raises InvalidInput."""
     is_package = isinstance(data, Mapping) and data.get("order_class") == OrderClass.MLEG
     values = (PACKAGE if is_package else TICKET).read(data)
+    if is_package and not values["legs"]:
+        raise InvalidInput(
+            field="legs",
+            rule=f"a package has {LEGS_MIN} to {LEGS_MAX} legs",
+            value="0",
+            remedy="Send its legs.",
+        )
     profit, loss = values.pop("take_profit", {}), values.pop("stop_loss", {})
     symbol = values.pop("symbol", None)
     return Ticket(

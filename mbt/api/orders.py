@@ -6,11 +6,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.flags import FeatureOff
 from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
 from mbt.engine.explain import Explanation
-from mbt.services import orders
+from mbt.services import orders, previews
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply
 from raxx.kernel.api.pagination import newest_first
@@ -33,8 +34,9 @@ class OrdersApi(PaperApi):
         account = self.account(request)
         actor = self.actor(request)
         try:
+            self.require_rollout(request)
             market = selectors.order_market(account, ticket.symbols)
-        except MarketDataUnavailable:
+        except (FeatureOff, MarketDataUnavailable):
             known = orders.resubmitted(account=account, ticket=ticket)
             if known is None:
                 raise
@@ -73,15 +75,20 @@ class OrderPreviewApi(PaperApi):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Judges the order as a submission would, beside everything that is open, and stores nothing. A denial is
-        part of the answer; so are the requirement before and after, group by group."""
+        part of the answer; so are the requirement before and after, group by group, the fees to expect, and warnings:
+        of day trades, of unsettled cash, of halts."""
         ticket = forms.ticket(request.data)
         account = self.account(request)
         market = selectors.order_market(account, ticket.symbols)
-        found = orders.preview(account=account, ticket=ticket, now_ns=market.now_ns, quotes=market.quotes)
+        found = previews.preview(
+            account=account, ticket=ticket, now_ns=market.now_ns, quotes=market.quotes, halted=market.halts
+        )
         return reply(shapes.preview(found, selectors.structure_of(ticket)))
 
 
 class OrderApi(PaperApi):
+    removes_risk = frozenset({"DELETE"})
+
     @extend_schema(
         operation_id="orders_get",
         summary="Show one order",

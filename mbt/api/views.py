@@ -5,7 +5,9 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from audit.pseudonym import actor_ref_for
+from console import flags
 from mbt import selectors
+from mbt.operator_views import PAPER_TRADING
 from mbt.selectors import AccountRef
 from raxx.identity.api.authentication import Principal
 from raxx.identity.api.permissions import PaperScope
@@ -20,6 +22,10 @@ class PaperApi(ApiView):
     def account(self, request: Request) -> AccountRef:
         """Raises NoAccount."""
         return selectors.account_ref(_user_id(request))
+
+    def require_rollout(self, request: Request) -> None:
+        """For what opens new risk. Raises FeatureOff."""
+        flags.require_on(PAPER_TRADING, _user_id(request))
 
     def actor(self, request: Request) -> str:
         """The caller as the audit record knows them."""

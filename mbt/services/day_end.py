@@ -1,9 +1,9 @@
-"""What a day brings by itself, and when: prices at open and close, the risk close, expirations, early assignment,
-fees, dividends. `next_moment` says when something is due, `carry_out` does it; the engine calls both, on the clock
+"""What a day brings by itself, and when: corporate actions and dividends, prices at open and close, the risk close,
+expirations, early assignment, fees, interest. `next_moment` says when something is due, `carry_out` does it; the engine calls both, on the clock
 of its feed, live, in replays and in simulations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,13 +11,14 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from mbt.engine import expiry
-from mbt.engine.corporate import CashDividend
+from mbt.engine.corporate import CashDividend, Event
 from mbt.engine.orders import NEVER_NS
 from mbt.models import EngineState
-from mbt.services import events
+from mbt.services import carrying, corporate_actions, day_trading, events, settling
 from mbt.services.event_store import QuoteOf
 from mbt.services.events import Effects
 from raxx.kernel.clock import SECOND_NS
+from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Session, Sessions
 
 # From the first risk close of a session on it is looked again so often.
@@ -27,12 +28,12 @@ RISK_EVERY_NS = 5 * 60 * SECOND_NS
 class Step(IntEnum):
     """In the order in which they go at one instant of one session."""
 
-    MORNING = 0  # before anything trades: dividends
+    MORNING = 0  # before anything trades: corporate actions, then the dividends that are paid
     OPEN = 1  # what is settled on opening prices
     RISK = 2
     CLOSE = 3  # what is settled on closing prices and trades no longer
     LATE_CLOSE = 4  # what traded a quarter of an hour longer; then the evening's assignments
-    EVENING = 5  # after the last fill of the trade date: fees
+    EVENING = 5  # after the last fill of the trade date: fees, interest
 
 
 class Due(NamedTuple):
@@ -55,12 +56,18 @@ UNKNOWN = Moment(-1)  # before a feed has said what time it is
 class Calendar:
     """What a feed knows of the world beside quotes. `rate`: the yearly interest by which holders of puts decide."""
 
-    dividends: Sequence[CashDividend] = field(default=())
+    actions: Sequence[Event] = field(default=())
     rate: Decimal = Decimal(0)
     seed: int = 0
 
+    @property
+    def dividends(self) -> list[CashDividend]:
+        """The actions that pay."""
+        return [action for action in self.actions if isinstance(action, CashDividend)]
+
 
 NOTHING_KNOWN = Calendar()
+QuotesOf = Callable[[], Mapping[str, Quote]]
 
 
 def next_moment(sessions: Sessions, after_ns: int) -> Moment:
@@ -111,12 +118,16 @@ def _of(session: Session) -> Iterator[tuple[int, Due]]:
 
 
 def carry_out(
-    moment: Moment, *, feed: str, sessions: Sessions, quote_of: QuoteOf, known: Calendar = NOTHING_KNOWN
-) -> Effects:
-    """Everything that is due at `moment`. All quotes up to it are matched and settled, none after it."""
+    moment: Moment, *, feed: str, sessions: Sessions, quote_of: QuoteOf, known: Calendar = NOTHING_KNOWN,
+    quotes_of: QuotesOf = dict,
+) -> Effects:  # fmt: skip
+    """Everything that is due at `moment`. All quotes up to it are matched and settled, none after it.
+
+    `quotes_of`: gives all quotes in force, for what changes instruments as a whole.
+    """
     effects = Effects()
     for step, session in moment.steps:
-        effects.add(_carry_out(step, session, moment.at_ns, feed, sessions, quote_of, known))
+        effects.add(_carry_out(step, session, moment.at_ns, feed, sessions, quote_of, known, quotes_of))
     return effects
 
 
@@ -142,14 +153,24 @@ def _carry_out(
     sessions: Sessions,
     quote_of: QuoteOf,
     known: Calendar,
+    quotes_of: QuotesOf,
 ) -> Effects:
     match step:
         case Step.MORNING:
             before = sessions.last_opened(session.open_ns - 1)
-            return events.credit_dividends(
-                feed=feed, after=before.date if before else session.date, day=session.date, at_ns=at_ns,
-                dividends=known.dividends,
-            )  # fmt: skip
+            after = before.date if before else session.date
+            effects = corporate_actions.apply_actions(
+                feed=feed,
+                after=after,
+                day=session.date,
+                at_ns=at_ns,
+                actions=known.actions,
+                quotes_of=quotes_of,
+            )
+            effects.add(events.credit_dividends(
+                feed=feed, after=after, day=session.date, at_ns=at_ns, dividends=known.dividends
+            ))  # fmt: skip
+            return effects
         case Step.RISK:
             return events.close_risks(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
         case Step.OPEN | Step.CLOSE:
@@ -157,6 +178,8 @@ def _carry_out(
             events.record_middles(
                 feed=feed, sessions=sessions, at_ns=at_ns, at_close=at_close, quote_of=quote_of
             )
+            if at_close:
+                day_trading.close_day(feed=feed, day=session.date, at_ns=at_ns, quote_of=quote_of)
             return events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
         case Step.LATE_CLOSE:
             effects = events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
@@ -166,4 +189,8 @@ def _carry_out(
             ))  # fmt: skip
             return effects
         case Step.EVENING:
-            return events.charge_fees(feed=feed, day=session.date, at_ns=at_ns)
+            settling.review(feed=feed, day=session.date, at_ns=at_ns)
+            effects = events.charge_fees(feed=feed, day=session.date, at_ns=at_ns)
+            carrying.accrue(feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of)
+            effects.add(carrying.post_months(feed=feed, sessions=sessions, session=session, at_ns=at_ns))
+            return effects

@@ -7,21 +7,23 @@ settled instant. `run` is the live loop; a driver of recorded or simulated time 
 
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
+import msgspec
 import structlog
 from django.db import DatabaseError, connection, connections
 
 from mbt import selectors
 from mbt.engine.matching import Decision, Matcher
-from mbt.engine.orders import OrderStatus
+from mbt.engine.nearest import Nearest
+from mbt.engine.orders import NEVER_NS, OrderStatus
 from mbt.models import EngineState
-from mbt.services import day_end, fills
+from mbt.services import corporate_actions, day_end, fills, halts
 from mbt.services.day_end import Calendar, Moment
 from mbt.services.engine_bell import Bell
 from raxx.kernel import clock
@@ -30,6 +32,7 @@ from raxx.market.board import Board, MarketDataUnavailable
 from raxx.market.feeds.base import Batch, Feed
 from raxx.market.quotes import Quote
 from raxx.market.services import instruments
+from raxx.market.status import TradingStatus
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,7 @@ PUBLISH_EVERY_NS = 50_000_000
 SWEEP_EVERY_S = 1.0  # finds orders whose bell was lost
 RECONCILE_EVERY_S = 30.0  # finds everything else that was lost
 POSITION_EVERY_S = 1.0
+NOTE_EVERY_NS = 60 * clock.SECOND_NS  # of the feed's time
 
 
 # An order in these states has met its first usable quote.
@@ -64,9 +68,14 @@ class Engine:
         self._moment = day_end.UNKNOWN  # the next at which something is due
         self._matcher = Matcher(feed.sessions, now_ns=0)
         self._unpublished: dict[str, Quote] = {}
+        self._halts: dict[str, TradingStatus] = {}  # the last of each symbol, also when it is over
         self._published_ns = 0
+        self._noted_ns = 0  # nearest misses are recorded up to here
         self._listed_on: date | None = None
         self._stopping = threading.Event()
+        self._unsettled: Callable[[], Set[UUID]] = (
+            frozenset  # orders with decisions that the record does not have yet
+        )
 
     @property
     def now_ns(self) -> int:
@@ -81,9 +90,12 @@ class Engine:
         instruments.load(feed=self.feed.name, found=self.feed.instruments())
         state = EngineState.objects.filter(pk=self.feed.name).first()
         in_force = self.feed.start(state.position_ns if state else None)
-        self._matcher = Matcher(
-            self.feed.sessions, now_ns=state.position_ns if state else 0, in_force=in_force
-        )
+        in_force = corporate_actions.in_terms_of_now(self.feed.name, in_force)
+        position_ns = state.position_ns if state else 0
+        self._matcher = Matcher(self.feed.sessions, now_ns=position_ns, in_force=in_force, keeps_nearest=True)
+        self._noted_ns = position_ns
+        for status in halts.known_at(self.feed.name, self.now_ns):
+            self._halt(status)
         self._unpublished = dict(in_force)
         taken = self.take_in()
         if state is not None:
@@ -95,8 +107,10 @@ class Engine:
     def take_in(self, ids: Iterable[UUID] | None = None) -> int:
         """Load open orders (all, or these) that the matcher does not have yet. How many."""
         taken = 0
+        # Asked before the record is read: an order that ended here may be open there until its end is settled.
+        unsettled = self._unsettled()
         for order in selectors.open_orders(self.feed.name, ids):
-            if order.pk not in self._matcher:
+            if order.pk not in self._matcher and order.pk not in unsettled:
                 self._matcher.accept(
                     selectors.to_engine(order), resting=order.status in _RESTING, progress=selectors.progress_of(order),
                     held=order.status == OrderStatus.HELD,
@@ -106,8 +120,10 @@ class Engine:
 
     def forget(self, ids: Iterable[UUID]) -> None:
         """Drop orders that their owner ended."""
-        for order_id in ids:
-            self._matcher.remove(order_id)
+        gone = set(ids)
+        found = ((order_id, self._matcher.nearest(order_id)) for order_id in gone)
+        fills.note_nearest({order_id: nearest for order_id, nearest in found if nearest is not None})
+        self._matcher.remove_all(gone)
 
     def _read_anew(self, ids: Collection[UUID]) -> None:
         """Orders that the matcher worked on fills which the record does not have."""
@@ -117,10 +133,33 @@ class Engine:
 
     def match(self, batch: Batch) -> list[Decision]:
         """Show a batch to the matcher. The decisions are not settled yet."""
-        self._matcher.advance(batch.quotes, batch.now_ns)
+        quotes = batch.quotes
+        for status in batch.statuses:  # each goes before the quotes of its instant
+            cut = bisect_left(quotes, status.ts, key=_ts)
+            self._matcher.advance(quotes[:cut], max(self.now_ns, status.ts - 1))
+            quotes = quotes[cut:]
+            self._hear(status)
+        self._matcher.advance(quotes, batch.now_ns)
         if self._board is not None:
             self._unpublished.update({quote.symbol: quote for quote in batch.quotes})
         return self._matcher.take()
+
+    def _hear(self, status: TradingStatus) -> None:
+        """Somebody is halted, or trades again. Recorded first: a crash before the next settled instant hears it anew."""
+        halts.record(self.feed.name, status)
+        if not status.is_halt:
+            before = self._halts.get(status.symbol)
+            if before is None:
+                return
+            status = msgspec.structs.replace(before, until_ns=status.ts)
+        self._halt(status)
+        log.info(
+            "halt", feed=self.feed.name, symbol=status.symbol, reason=status.reason, until_ns=status.until_ns
+        )
+
+    def _halt(self, status: TradingStatus) -> None:
+        self._halts[status.symbol] = status
+        self._matcher.halt(status.symbol, until_ns=NEVER_NS if status.until_ns is None else status.until_ns)
 
     def advance(self, batch: Batch) -> fills.Applied:
         """Match and settle a batch with the events that fall into it, and tell the board: for drivers that own the
@@ -133,6 +172,8 @@ class Engine:
             self._read_anew(applied.stale)
             if moment is not None:
                 self._carry_out(moment)
+        if self._must_note():
+            self.note_nearest()
         self.publish()
         return fills.Applied(effective, too_late)
 
@@ -144,8 +185,9 @@ class Engine:
         while self._moment.at_ns <= batch.now_ns:
             moment = self._moment
             cut = bisect_right(batch.quotes, moment.at_ns, key=_ts)
-            yield Batch(batch.quotes[:cut], moment.at_ns), moment
-            batch = Batch(batch.quotes[cut:], batch.now_ns)
+            told = bisect_right(batch.statuses, moment.at_ns, key=_instant)
+            yield Batch(batch.quotes[:cut], moment.at_ns, batch.statuses[:told]), moment
+            batch = Batch(batch.quotes[cut:], batch.now_ns, batch.statuses[told:])
         yield batch, None
 
     def _wait_after(self, events_ns: int, position_ns: int) -> None:
@@ -163,19 +205,55 @@ class Engine:
             sessions=self.feed.sessions,
             quote_of=self.last_quote,
             known=self._known,
+            quotes_of=self._quotes,
         )
         day_end.note(self.feed.name, moment)
         self._moment = day_end.next_moment(self.feed.sessions, moment.at_ns)
+        if effects.changed or effects.quotes:
+            self._start_over(effects.quotes)
+            return
         self.forget(effects.ended)
         if effects.sent:
             self.take_in(effects.sent)
+
+    def _quotes(self) -> dict[str, Quote]:
+        """All quotes in force."""
+        return self._matcher.quotes()
+
+    def _start_over(self, quotes: Mapping[str, Quote]) -> None:
+        """What orders say, or what quotes are of, is something else now: build the matcher from the record, as after
+        a crash. Everything before is settled, so nothing is lost."""
+        in_force = {**self._quotes(), **quotes}
+        self.note_nearest()
+        self._matcher = Matcher(self.feed.sessions, now_ns=self.now_ns, in_force=in_force, keeps_nearest=True)
+        for status in self._halts.values():
+            self._halt(status)
+        if self._board is not None:
+            self._unpublished.update(quotes)
+        self.take_in()
+
+    def note_nearest(self) -> None:
+        """Record how near the market came to open orders since the last time. What a crash loses of it is no more
+        than a minute's."""
+        fills.note_nearest(self._nearer())
+
+    def _must_note(self) -> bool:
+        return self.now_ns - self._noted_ns >= NOTE_EVERY_NS
+
+    def _nearer(self) -> dict[UUID, Nearest]:
+        found = self._matcher.nearest_since(self._noted_ns)
+        self._noted_ns = self.now_ns
+        return found
 
     def publish(self) -> None:
         """Put the latest quotes and the clock on the board. Without Valkey the engine still fills."""
         if self._board is None:
             return
         try:
-            self._board.publish(self._unpublished.values(), now_ns=self.now_ns, wall_ns=clock.now_ns())
+            halted = [h for h in self._halts.values() if h.until_ns is None or self.now_ns < h.until_ns]
+            self._board.publish(
+                self._unpublished.values(), now_ns=self.now_ns, wall_ns=clock.now_ns(), halts=halted
+            )
         except MarketDataUnavailable as failure:
             log.warning("board not published", feed=self.feed.name, reason=failure.message)
         else:
@@ -188,12 +266,15 @@ class Engine:
         settler = _Settler(self.feed.name)
         bell = Bell()
         settler.start()
+        self._unsettled = settler.unsettled
         bell.start()
         try:
             self._loop(settler, bell)
         finally:
             bell.stop()
             settler.finish(self.now_ns)
+            self._unsettled = frozenset
+            self.note_nearest()
             self.publish()
         log.info("engine stopped", feed=self.feed.name, orders=len(self._matcher))
 
@@ -204,7 +285,9 @@ class Engine:
         swept = reconciled = time.monotonic()
         while not self._stopping.is_set():
             settler.check()
-            self._read_anew(settler.take_stale())
+            if stale := settler.take_stale():
+                settler.drain()
+                self._read_anew(stale | settler.take_stale())
             rung = bell.take()
             if rung:
                 self.take_in(rung)
@@ -224,6 +307,8 @@ class Engine:
                 if moment is not None:
                     settler.drain()
                     self._carry_out(moment)
+            if self._must_note():
+                settler.note(self._nearer())
             if clock.now_ns() - self._published_ns > PUBLISH_EVERY_NS:
                 self._published_ns = clock.now_ns()
                 self.publish()
@@ -262,6 +347,10 @@ def _ts(quote: Quote) -> int:
     return quote.ts
 
 
+def _instant(status: TradingStatus) -> int:
+    return status.ts
+
+
 @dataclass(frozen=True, slots=True)
 class _Offer:
     decisions: list[Decision]
@@ -284,6 +373,9 @@ class _Settler(threading.Thread):
         self._finishing = False
         self._settling = False
         self._stale: set[UUID] = set()
+        self._nearest: dict[UUID, Nearest] = {}
+        self._queued: set[UUID] = set()
+        self._in_hand: set[UUID] = set()
         self._failure: BaseException | None = None
         self._settled_at = 0.0
 
@@ -298,9 +390,15 @@ class _Settler(threading.Thread):
                 self._changed.wait(1.0)
             self._offers.append(_Offer(decisions, position_ns))
             self._size += len(decisions)
+            self._queued.update(decision.order.id for decision in decisions)
             self._changed.notify_all()
         if due:
             self._settled_at = time.monotonic()
+
+    def note(self, nearest: dict[UUID, Nearest]) -> None:
+        """Have nearest misses recorded after the next batch, which comes within about a second."""
+        with self._changed:
+            self._nearest |= nearest
 
     def drain(self) -> None:
         """Wait until everything offered is settled. Raises what `check` raises."""
@@ -308,6 +406,11 @@ class _Settler(threading.Thread):
             while (self._offers or self._settling) and self._failure is None:
                 self._changed.wait(1.0)
         self.check()
+
+    def unsettled(self) -> Set[UUID]:
+        """Orders about which something was decided that the record does not have yet."""
+        with self._changed:
+            return self._queued | self._in_hand
 
     def take_stale(self) -> set[UUID]:
         """Orders that the matcher must read anew, since the last call."""
@@ -336,8 +439,9 @@ class _Settler(threading.Thread):
         try:
             while (batch := self._next()) is not None:
                 self._settle(batch)
+                self._note_nearest()
                 with self._changed:
-                    self._settling = False
+                    self._settling, self._in_hand = False, set()
                     self._changed.notify_all()
         except BaseException as failure:
             with self._changed:
@@ -355,9 +459,19 @@ class _Settler(threading.Thread):
             offers = list(self._offers)
             self._offers.clear()
             self._size = 0
+            self._in_hand, self._queued = self._queued, set()
             self._settling = True
             self._changed.notify_all()
         return _Offer([d for offer in offers for d in offer.decisions], offers[-1].position_ns)
+
+    def _note_nearest(self) -> None:
+        with self._changed:
+            nearest, self._nearest = self._nearest, {}
+        try:
+            fills.note_nearest(nearest)
+        except DatabaseError as problem:
+            log.warning("nearest misses not recorded", orders=len(nearest), problem=str(problem))
+            connection.close()
 
     def _settle(self, batch: _Offer) -> None:
         """A batch is one transaction, so trying again after a lost connection or a deadlock is safe."""

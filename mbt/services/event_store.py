@@ -1,9 +1,11 @@
 """What events read and write: accounts, positions and prices as rows, and the lines of history that they leave."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
+from types import MappingProxyType
 from uuid import UUID
 
 from django.db.models import Case, F, Sum, When
@@ -12,20 +14,24 @@ from mbt.engine import account as engine
 from mbt.engine import buying_power, margin
 from mbt.engine.account import Posting
 from mbt.engine.buying_power import AccountType, AccountView, Holding
-from mbt.engine.expiry import Means, Prices
-from mbt.models import Account, Activity, Fill, Order, Position, SettlementPrice
-from mbt.selectors import marks
-from raxx.kernel.clock import exchange_date, from_ns
+from mbt.engine.expiry import Instructions, Means, Prices
+from mbt.engine.settlement import owed
+from mbt.models import Account, Activity, ExerciseInstruction, Fill, Order, Position, SettlementPrice
+from mbt.selectors import adjusted_classes, deliverable_marks, margin_rules, marks, tickers
+from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.money import from_ticks, to_ticks
-from raxx.market import listing
+from raxx.market import calendar, listing
 from raxx.market.contracts import AssetClass, parse_symbol
-from raxx.market.listing import OptionTerms, UnknownDeliverable
+from raxx.market.listing import OptionClass, OptionTerms, UnknownDeliverable
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
 
+# What these sell is paid when a trade of that day would be.
+_SETTLED_LATER = frozenset({engine.Kind.EXERCISE, engine.Kind.ASSIGNMENT, engine.Kind.EXPIRATION})
 # The quote in force of a symbol on the feed that an event belongs to.
 QuoteOf = Callable[[str], Quote | None]
 ONE, ZERO = Decimal(1), Decimal(0)
+NONE: Mapping[str, Decimal] = MappingProxyType({})
 
 
 @dataclass
@@ -50,25 +56,66 @@ class State:
         self.account.refresh_from_db(fields=["cash_held"])
         self.rows = _open_rows(self.account.pk)
 
+    @cached_property
+    def adjusted(self) -> dict[str, OptionClass]:
+        """The adjusted option classes of the account's feed."""
+        return adjusted_classes(self.account.feed)
+
     def terms(self, sessions: Sessions) -> dict[str, OptionTerms]:
         """Of every option that it holds."""
-        return terms_of(self.rows, sessions)
+        return terms_of(self.rows, sessions, self.adjusted)
 
-    def means(self, gone: Iterable[str], *, prices: Prices, quote_of: QuoteOf, at_ns: int) -> Means:
-        """What the account has for exercise and assignment once the contracts `gone` are. Raises NoMark."""
-        kept = {
-            symbol: Holding(row.qty, ZERO) for symbol, row in self.rows.items() if symbol not in set(gone)
-        }
-        instruments = [parse_symbol(symbol) for symbol in kept]
-        rules = margin.rules_on(exchange_date(at_ns))
-        view = AccountView(
-            type=AccountType(self.account.account_type), cash=self.account.cash_balance,
-            cash_held=self.account.cash_held, holdings=kept,
-            marks={**marks(quotes_of(with_tickers(kept), quote_of)), **prices}, rules=rules,
-            classes=buying_power.classes_of(instruments),
+    def instructions(self) -> Instructions:
+        """What its owner asked for at expiration."""
+        asked: dict[str, dict[str, Decimal]] = {kind: {} for kind in ExerciseInstruction.Kind}
+        for row in instructions_of(self.account.pk):
+            if row.symbol in self.rows:
+                asked[row.kind][row.symbol] = self.rows[row.symbol].qty if row.qty is None else row.qty
+        return Instructions(
+            do_not_exercise=asked[ExerciseInstruction.Kind.DO_NOT_EXERCISE],
+            exercise=asked[ExerciseInstruction.Kind.EXERCISE],
+        )
+
+    def view(
+        self,
+        held: Mapping[str, Decimal],
+        *,
+        prices: Prices,
+        quote_of: QuoteOf,
+        at_ns: int,
+        cash: Decimal | None = None,
+    ) -> AccountView:
+        """The account as if it held just this, at the marks now."""
+        known = {**marks(quotes_of(with_tickers(held, self.adjusted), quote_of)), **prices}
+        return AccountView(
+            type=AccountType(self.account.account_type), cash=self.account.cash_balance if cash is None else cash,
+            cash_held=self.account.cash_held, holdings={symbol: Holding(qty, ZERO) for symbol, qty in held.items() if qty},
+            marks=known | deliverable_marks(known, self.adjusted), rules=margin_rules(at_ns, self.account.margin_model),
+            classes=buying_power.classes_of([parse_symbol(symbol) for symbol in held]),
+            options_level=self.account.options_level, naked_shorts=self.account.naked_shorts,
         )  # fmt: skip
+
+    def means(
+        self,
+        gone: Iterable[str],
+        *,
+        prices: Prices,
+        quote_of: QuoteOf,
+        at_ns: int,
+        used: Mapping[str, Decimal] = NONE,
+    ) -> Means:
+        """What the account has for exercise and assignment once the contracts `gone` are, and of others the quantities
+        `used`. Raises NoMark."""
+        over = set(gone)
+        kept = {
+            symbol: row.qty - used.get(symbol, ZERO)
+            for symbol, row in self.rows.items()
+            if symbol not in over
+        }
+        view = self.view(kept, prices=prices, quote_of=quote_of, at_ns=at_ns)
         if view.type is AccountType.MARGIN:
             free = buying_power.standing(view).available
+            rules = view.rules
             return Means(free, long_rate=rules.stock_initial, short_rate=rules.stock_initial)
         try:
             return Means(buying_power.standing(view).available)
@@ -93,6 +140,11 @@ class State:
                     row.closed_at, row.qty_held = at, ZERO
                     del self.rows[posting.symbol]  # what comes next opens a new row
             self.account.cash_balance += posting.cash
+            if posting.kind in _SETTLED_LATER and posting.qty < 0 and posting.cash > 0:
+                self.account.unsettled = owed(
+                    self.account.unsettled, posting.cash, day=exchange_date(to_ns(at)),
+                    asset_class=parse_symbol(posting.symbol).asset_class, sessions=calendar.of_feed(self.account.feed),
+                )  # fmt: skip
             activities.append(Activity(
                 account_id=self.account.pk, activity_type=posting.kind, symbol=posting.symbol,
                 side=("buy" if posting.qty > 0 else "sell") if posting.qty else "", qty=abs(posting.qty) or None,
@@ -102,16 +154,17 @@ class State:
                 note=posting.note[:300], occurred_at=at,
             ))  # fmt: skip
         self.account.shorts = sum(row.qty < 0 for row in self.rows.values())
-        self.account.save(update_fields=["cash_balance", "shorts"])
+        self.account.save(update_fields=["cash_balance", "shorts", "unsettled"])
         for row in touched.values():
             row.save()
         Activity.objects.bulk_create(activities)
 
     def _opened(self, symbol: str, at: datetime) -> Position:
         instrument = parse_symbol(symbol)
+        listed = self.adjusted.get(instrument.underlying)
         self.rows[symbol] = Position(
             account_id=self.account.pk, symbol=symbol, asset_class=instrument.asset_class,
-            multiplier=instrument.multiplier, qty=ZERO, cost=ZERO, realized=ZERO, opened_at=at,
+            multiplier=listed.multiplier if listed else instrument.multiplier, qty=ZERO, cost=ZERO, realized=ZERO, opened_at=at,
         )  # fmt: skip
         return self.rows[symbol]
 
@@ -168,23 +221,38 @@ def symbols_around(account_id: UUID) -> set[str]:
         "symbol", flat=True
     )
     ordered = {symbol for order in open_orders(account_id) for symbol in symbols_of(order)}
-    return with_tickers({*held, *ordered})
+    symbols = {*held, *ordered}
+    feed = Account.objects.values_list("feed", flat=True).get(pk=account_id)
+    return with_tickers(symbols, adjusted_classes(feed))
+
+
+def instructions_of(account_id: UUID) -> list[ExerciseInstruction]:
+    """Those in force."""
+    rows = ExerciseInstruction.objects.filter(account_id=account_id, withdrawn_at__isnull=True)
+    return list(rows.order_by("symbol"))
 
 
 # -- what is known of contracts and prices -------------------------------------------------------------
 
 
-def terms_of(symbols: Iterable[str], sessions: Sessions) -> dict[str, OptionTerms]:
+def terms_of(
+    symbols: Iterable[str], sessions: Sessions, adjusted: Mapping[str, OptionClass] = listing.STANDARD_ONLY
+) -> dict[str, OptionTerms]:
     """The terms of those of `symbols` that are options; an adjusted one that nothing describes is left out."""
     found = {}
     for symbol in symbols:
         instrument = parse_symbol(symbol)
         if instrument.asset_class is AssetClass.OPTION:
             try:
-                found[symbol] = listing.terms_of(instrument, sessions)
+                found[symbol] = listing.terms_of(instrument, sessions, adjusted)
             except UnknownDeliverable:
                 continue
     return found
+
+
+def held_terms(feed: str, held: Iterable[str], sessions: Sessions) -> dict[str, OptionTerms]:
+    """The terms of the contracts held on a feed."""
+    return terms_of(held, sessions, adjusted_classes(feed))
 
 
 def settles_on(terms: OptionTerms) -> list[str]:
@@ -192,19 +260,12 @@ def settles_on(terms: OptionTerms) -> list[str]:
     return [symbol for symbol, _ in terms.deliverable.shares] if terms.is_physical else [terms.underlying]
 
 
-def with_tickers(symbols: Iterable[str]) -> set[str]:
-    """`symbols`, and the stock, fund or index that each option among them follows."""
-    return {name for symbol in symbols for name in _with_ticker(symbol)}
-
-
-def _with_ticker(symbol: str) -> Iterator[str]:
-    yield symbol
-    instrument = parse_symbol(symbol)
-    if instrument.asset_class is AssetClass.OPTION:
-        try:
-            yield listing.class_of(instrument.underlying).underlying
-        except UnknownDeliverable:
-            yield instrument.underlying
+def with_tickers(
+    symbols: Iterable[str], adjusted: Mapping[str, OptionClass] = listing.STANDARD_ONLY
+) -> set[str]:
+    """`symbols`, and the stock, fund or index that each option among them follows, or delivers."""
+    wanted = set(symbols)
+    return wanted | tickers(wanted, adjusted)
 
 
 def quotes_of(symbols: Iterable[str], quote_of: QuoteOf) -> dict[str, Quote]:

@@ -21,7 +21,7 @@ from mbt import events, selectors
 from mbt.engine import account as engine
 from mbt.engine import assignment, corporate, expiry, fees
 from mbt.engine.account import Posting, post
-from mbt.engine.corporate import CashDividend
+from mbt.engine.corporate import Action, CashDividend, OrderChange
 from mbt.engine.expiry import CloseIntent, Expiration, NoSettlementPrice, Outcome
 from mbt.engine.fills import Why
 from mbt.engine.margin import NoMark
@@ -38,6 +38,7 @@ from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market.contracts import parse_symbol
 from raxx.market.listing import OptionTerms
+from raxx.market.quotes import Quote
 from raxx.market.sessions import Session, Sessions
 
 log = structlog.get_logger(__name__)
@@ -75,20 +76,26 @@ class Decided:
     postings: Sequence[Posting] = ()
     records: Sequence[Record] = ()
     over: frozenset[str] = frozenset()
+    orders: Sequence[OrderChange] = ()
 
 
 @dataclass
 class Effects:
-    """What the engine must know afterwards: orders that were ended, and orders that were sent."""
+    """What the engine must know afterwards: orders that were ended, changed or sent, and the quotes in force of
+    what is another thing now."""
 
     accounts: int = 0
     ended: set[UUID] = field(default_factory=set)
+    changed: set[UUID] = field(default_factory=set)
     sent: list[UUID] = field(default_factory=list)
+    quotes: dict[str, Quote] = field(default_factory=dict)
 
     def add(self, other: "Effects") -> None:
         self.accounts += other.accounts
         self.ended |= other.ended
+        self.changed |= other.changed
         self.sent += other.sent
+        self.quotes |= other.quotes
 
 
 def apply_event(
@@ -114,6 +121,7 @@ def apply_event(
             return Effects()
         at = from_ns(at_ns)
         ended = _end_orders(state, decided, at_ns)
+        changed = _adjust_orders(decided.orders, at)
         if ended:
             state.read_again()
         state.write(decided.postings, ref_id=ref_id, at=at)
@@ -129,7 +137,31 @@ def apply_event(
             key=str(account_id),
             payload={"account_id": account_id, "event": decided.postings[0].kind, "ref_id": ref_id},
         )
-    return Effects(accounts=1, ended=ended)
+    return Effects(accounts=1, ended=ended, changed=changed)
+
+
+def _adjust_orders(changes: Iterable[OrderChange], at: datetime) -> set[UUID]:
+    """Open orders that go on at other prices."""
+    wanted = {change.order_id: change for change in changes if change.action is Action.ADJUST}
+    rows = Order.objects.select_for_update().filter(pk__in=list(wanted), closed_at__isnull=True)
+    for row in rows.order_by("number"):
+        change = wanted[row.pk]
+        before = {"limit_price": row.limit_price, "stop_price": row.stop_price}
+        row.limit_price = None if change.limit is None else from_ticks(change.limit)
+        row.stop_price = None if change.stop is None else from_ticks(change.stop)
+        if row.progress.get("mark"):
+            row.progress["mark"] = max(row.progress["mark"] - change.lowered, 0)
+        row.save(update_fields=["limit_price", "stop_price", "progress"])
+        now = {"limit_price": row.limit_price, "stop_price": row.stop_price}
+        audit.record(
+            events.ORDER_ADJUSTED, actor=pseudonym.ENGINE, object_type="mbt.order", object_id=row.pk, at=at,
+            changes={name: [before[name], now[name]] for name in before if before[name] != now[name]},
+            reason=change.reason,
+        )  # fmt: skip
+        outbox.add(
+            topic=events.ORDERS_TOPIC, key=str(row.pk), payload={"order_id": row.pk, "event": "adjusted"}
+        )
+    return set(wanted)
 
 
 def _end_orders(state: State, decided: Decided, at_ns: int) -> set[UUID]:
@@ -141,7 +173,10 @@ def _end_orders(state: State, decided: Decided, at_ns: int) -> set[UUID]:
     cash = account.cash_balance + sum((posting.cash for posting in decided.postings), Decimal(0))
     opened = event_store.open_orders(account.pk)
     over = {order.pk: order for order in opened if event_store.symbols_of(order) & decided.over}
-    gone: dict[UUID, tuple[Order, Why]] = {}
+    canceled = {change.order_id for change in decided.orders if change.action is Action.CANCEL}
+    gone: dict[UUID, tuple[Order, Why]] = {
+        order.pk: (order, Why.CORPORATE_ACTION) for order in opened if order.pk in canceled
+    }
 
     def left(symbol: str) -> Decimal:
         """How much of a position can still be closed, beyond what orders that stay have reserved."""
@@ -214,7 +249,8 @@ def record_price(
 def record_middles(*, feed: str, sessions: Sessions, at_ns: int, at_close: bool, quote_of: QuoteOf) -> None:
     """At an open or a close: record the middle of the NBBO in force of everything that options held here are settled
     on then, and at a close of what the others follow, where no official price is known."""
-    terms = event_store.terms_of(event_store.options_held(feed), sessions)
+    held = event_store.options_held(feed)
+    terms = event_store.held_terms(feed, held, sessions)
     wanted = set()
     for contract in terms.values():
         if contract.price_ns == at_ns or (at_close and contract.price_ns > at_ns):
@@ -243,7 +279,7 @@ def expire_options(*, feed: str, sessions: Sessions, at_ns: int, quote_of: Quote
     held = event_store.options_held(feed)
     terms = {
         symbol: contract
-        for symbol, contract in event_store.terms_of(held, sessions).items()
+        for symbol, contract in event_store.held_terms(feed, held, sessions).items()
         if contract.expires_ns <= at_ns
     }
     effects = Effects()
@@ -271,15 +307,18 @@ def _expired(
 ) -> Decided:
     mine = {symbol: contract for symbol, contract in group.items() if symbol in state.rows}
     means = state.means(mine, prices=prices, quote_of=quote_of, at_ns=at_ns)
-    found = expiry.expire(state.book, terms=mine, prices=prices, means=means, at_ns=at_ns)
+    found = expiry.expire(
+        state.book, terms=mine, prices=prices, means=means, at_ns=at_ns, instructions=state.instructions()
+    )
     return Decided(
         postings=found.postings,
-        records=[*_settled(found.outcomes, events.OPTION_SETTLED), *_deficit(found)],
+        records=[*settled(found.outcomes, events.OPTION_SETTLED), *_deficit(found)],
         over=frozenset(mine),
     )
 
 
-def _settled(outcomes: Iterable[Outcome], action: str) -> list[Record]:
+def settled(outcomes: Iterable[Outcome], action: str) -> list[Record]:
+    """What became of contracts, for the audit record."""
     return [
         Record(
             action,
@@ -305,7 +344,7 @@ def early_assignments(
 ) -> Effects:  # fmt: skip
     """Assign the short contracts that their holders exercise in the evening of `session`."""
     held = event_store.options_held(feed)
-    terms = event_store.terms_of(held, sessions)
+    terms = event_store.held_terms(feed, held, sessions)
     next_session = sessions.current_or_next(session.close_ns).date
     known = tuple(dividends)
     closes = event_store.settlement_prices(
@@ -325,9 +364,7 @@ def early_assignments(
             dividends=known, rate=rate, evening=session.date, next_session=next_session,
             account=str(state.account.pk), seed=seed,
         )  # fmt: skip
-        return Decided(
-            postings=early.postings, records=_settled(early.outcomes, events.OPTION_ASSIGNED_EARLY)
-        )
+        return Decided(postings=early.postings, records=settled(early.outcomes, events.OPTION_ASSIGNED_EARLY))
 
     def mark(symbol: str) -> int:
         return closes.get((symbol, session.close_ns)) or event_store.middle(quote_of(symbol))
@@ -343,7 +380,7 @@ def close_risks(*, feed: str, sessions: Sessions, at_ns: int, quote_of: QuoteOf)
     held = event_store.options_held(feed)
     due = {
         symbol
-        for symbol, contract in event_store.terms_of(held, sessions).items()
+        for symbol, contract in event_store.held_terms(feed, held, sessions).items()
         if expiry.risk_close_ns(contract) <= at_ns < contract.last_trade_ns
     }
     effects = Effects()
@@ -373,7 +410,13 @@ def _close_risk(
         }
         means = state.means(due & set(terms), prices=marks, quote_of=quote_of, at_ns=at_ns)
         intents = expiry.risk_close(
-            book, terms=terms, marks=marks, means=means, now_ns=at_ns, declared=_packages(account.id)
+            book,
+            terms=terms,
+            marks=marks,
+            means=means,
+            now_ns=at_ns,
+            declared=_packages(account.id),
+            instructions=state.instructions(),
         )
     effects = Effects(accounts=1 if intents else 0)
     for number, intent in enumerate(intents, start=1):

@@ -5,7 +5,7 @@ locked; the pure functions of `mbt.engine.account` book each fill; `fill_store` 
 A decision about an order that is over meanwhile (its owner canceled it first) changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -18,16 +18,20 @@ from audit import log, pseudonym
 from mbt import events
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
 from mbt.engine.fills import Fill, Market, Why
+from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes
 from mbt.engine.matching import Activated, Advanced, Closed, Decision, Filled, Refused, Resized, Rested
+from mbt.engine.nearest import Nearest
 from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Progress
 from mbt.engine.packages import PackageQuote
+from mbt.engine.settlement import owed
 from mbt.selectors import TRIGGER
 from mbt.services import fill_store
 from mbt.services.fill_store import OrderRow, PositionRow
 from raxx.kernel import outbox
-from raxx.kernel.clock import from_ns, to_ns
+from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.ids import new_id
-from raxx.kernel.money import from_ticks, up_to_cents
+from raxx.kernel.money import from_ticks
+from raxx.market import calendar
 
 _PRICE_STEP = Decimal("0.000001")
 _ACTIONS = {
@@ -73,6 +77,12 @@ def settle(decisions: Sequence[Decision], *, feed: str) -> Applied:
     return Applied(batch.effective, len(decisions) - batch.effective, frozenset(batch.stale))
 
 
+def note_nearest(found: Mapping[UUID, Nearest]) -> None:
+    """Record how near the market came to orders. It explains and decides nothing, so it waits for nobody."""
+    if found:
+        fill_store.write_nearest({order_id: _nearest_facts(nearest) for order_id, nearest in found.items()})
+
+
 @dataclass
 class _Batch:
     """Locked rows, changed in memory decision by decision."""
@@ -83,16 +93,16 @@ class _Batch:
     entries: list[log.Entry] = field(default_factory=list)
     announcements: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     effective: int = 0
-    unfilled: set[UUID] = field(
-        default_factory=set
-    )  # orders whose fill came too late, or could not be booked
+    # Orders whose fill came too late or could not be booked, and the groups of exits among them.
+    unfilled: set[UUID] = field(default_factory=set)
+    split: dict[UUID, UUID] = field(default_factory=dict)  # group: the exit that did not fill
     stale: set[UUID] = field(default_factory=set)
 
     def settle(self, decision: Decision) -> None:
         row = self.rows.orders.get(decision.order.id)
         if row is None or row.status not in OPEN_STATUSES or self._is_unfounded(decision, row):
             if isinstance(decision, Filled):
-                self.unfilled.add(decision.order.id)
+                self._unfill(decision.order)
             return
         self.effective += 1
         at = from_ns(decision.at_ns)
@@ -104,22 +114,29 @@ class _Batch:
                 self._move(row, OrderStatus.NEW, at)
             case Advanced(progress=progress, quote=quote):
                 self._advance(row, progress, quote, at)
-            case Closed(status=status, why=why, quote=quote):
+            case Closed(status=status, why=why, quote=quote, nearest=nearest):
                 if quote is not None and row.working_at is None:
                     row.arrival = _facts(quote)
+                if nearest is not None:
+                    row.nearest = _nearest_facts(nearest)
                 self._close(row, status, at, why or "")
             case Refused(why=why, quote=quote):
                 row.refusals.setdefault(why, _facts(quote) | {"at_ns": decision.at_ns})
-                self.changes.orders[row.id] = row
+                self.changes.noted[row.id] = row
             case Activated(order=order, qty=qty):
-                self._reserve(row, order, qty)
+                self._resize(row, order, qty)
                 if row.status == OrderStatus.HELD:
                     self._move(row, OrderStatus.ACCEPTED, at, qty=qty)
                 else:
                     self._record(row, events.ORDER_ACTIVATED, at, {"qty": qty})
             case Resized(order=order, taken=taken):
-                row.qty = min(row.qty, order.qty)
-                self._reserve(row, order, -taken)
+                qty = row.qty - taken if taken else min(row.qty, order.qty)
+                if qty <= row.filled_qty:  # its entry was canceled meanwhile, and left it no more than that
+                    self.stale.add(row.id)
+                    self._close(row, OrderStatus.CANCELED, at, Why.OCO_SIBLING_FILLED)
+                    return
+                row.qty = qty
+                self._resize(row, order, -taken)
                 self._record(row, events.ORDER_RESIZED, at, {"qty": row.qty})
 
     def _fill(self, decision: Filled, row: OrderRow, at: datetime) -> None:
@@ -127,24 +144,32 @@ class _Batch:
         account = self.rows.accounts[row.account_id]
         spendable = account.cash_balance - account.cash_held + row.cash_hold
         parts = parts_of(order, fill)
-        positions = {part.symbol: self._position(row, part.symbol) for part in parts}
-        booked = book_fill(parts, positions=positions, spendable=spendable, cash_account=account.is_cash)
+        positions = self._shorts(row) if account.is_cash and account.shorts else {}
+        positions |= {part.symbol: self._position(row, part.symbol) for part in parts}
+        booked = book_fill(
+            parts, positions=positions, spendable=spendable, cash_account=account.is_cash,
+            closes_only=order.is_exit,
+        )  # fmt: skip
         if row.working_at is None:  # a rested order keeps the quote it met first
             row.arrival = _facts(fill.quote)
         if isinstance(booked, Unbookable):
             self._close(row, OrderStatus.REJECTED, at, booked)
-            self.unfilled.add(row.id)
+            self._unfill(order)
+            self.stale.add(row.id)  # the engine goes on with what is left of it
             return
         for part, posting in zip(parts, booked, strict=True):
             self._post(row, order, part, posting, fill, at)
-        self._use_holds(row, fill.qty, parts, decision.leaves)
-        filled = row.filled_qty + fill.qty
+        filled, leaves = row.filled_qty + fill.qty, decision.leaves
+        if order.is_exit and leaves > row.qty - filled:  # its entry was canceled meanwhile, and left it less
+            leaves = row.qty - filled
+            self.stale.add(row.id)
+        self._keep(row, after_fill(_reserved(row), qty=fill.qty, leaves=leaves, parts=parts))
         paid = (row.filled_avg_price or Decimal(0)) * row.filled_qty + from_ticks(fill.price) * fill.qty
         row.filled_qty, row.filled_avg_price = filled, (paid / filled).quantize(_PRICE_STEP)
         if order.notional is not None:
             row.qty = filled
         facts = {"qty": fill.qty, "price": from_ticks(fill.price), "rule": f"{fill.rule}/{fill.version}"}
-        if decision.leaves:
+        if leaves:
             row.working_at = row.working_at or at
             self._move(row, OrderStatus.PARTIALLY_FILLED, at, **facts)
         else:
@@ -156,6 +181,11 @@ class _Batch:
         """One leg of a fill: cash, position, the fill's own row and its line of history."""
         account = self.rows.accounts[row.account_id]
         account.cash_balance += posting.cash
+        if posting.cash > 0:
+            account.unsettled = owed(
+                account.unsettled, posting.cash, day=exchange_date(to_ns(at)), asset_class=order.asset_class,
+                sessions=calendar.of_feed(self.feed),
+            )  # fmt: skip
         self.changes.accounts[account.id] = account
         key = (row.account_id, part.symbol)
         holding = self.rows.positions.get(key)
@@ -182,54 +212,58 @@ class _Batch:
             "occurred_at": at,
         })  # fmt: skip
 
-    def _use_holds(self, row: OrderRow, qty: Decimal, parts: Sequence[Part], leaves: Decimal) -> None:
-        """A fill uses up its share of what its order reserved."""
-        if row.cash_hold:
-            kept = up_to_cents(row.cash_hold * leaves / (leaves + qty)) if leaves else Decimal(0)
-            self._release_cash(row, row.cash_hold - kept)
-        for part in parts:
-            self._release_position(row, part.symbol, part.qty)
+    def _keep(self, row: OrderRow, kept: Reserved) -> None:
+        """From now on the order reserves `kept`; the totals of its account move by the difference."""
+        freed = _reserved(row) - kept
+        self.changes.orders[row.id] = row
+        row.cash_hold, row.position_holds = kept.cash, {s: str(qty) for s, qty in kept.positions.items()}
+        if freed.cash:
+            account = self.rows.accounts[row.account_id]
+            account.cash_held -= freed.cash
+            self.changes.accounts[account.id] = account
+        for symbol, qty in freed.positions.items():
+            holding = self.rows.positions.get((row.account_id, symbol))
+            if holding is not None:  # else it was closed, and nothing of it is reserved any more
+                holding.qty_held -= qty
+                self.changes.positions[holding.id] = holding
 
-    def _release_cash(self, row: OrderRow, amount: Decimal) -> None:
-        account = self.rows.accounts[row.account_id]
-        account.cash_held -= amount
-        row.cash_hold -= amount
-        self.changes.accounts[account.id] = account
-
-    def _release_position(self, row: OrderRow, symbol: str, qty: Decimal) -> None:
-        reserved = Decimal(row.position_holds.get(symbol, 0))
-        released = min(reserved, qty)
-        if not released:
-            return
-        if reserved == released:
-            del row.position_holds[symbol]
-        else:
-            row.position_holds[symbol] = str(reserved - released)
-        holding = self.rows.positions.get((row.account_id, symbol))
-        if holding is not None:
-            holding.qty_held -= released
-            self.changes.positions[holding.id] = holding
+    def _unfill(self, order: Order) -> None:
+        """The engine takes it for filled, and the record does not: what it decided on that is unfounded."""
+        self.unfilled.add(order.id)
+        if order.group_id is not None:
+            self.split.setdefault(order.group_id, order.id)
 
     def _is_unfounded(self, decision: Decision, row: OrderRow) -> bool:
         """Whether the engine decided it on a fill that the record does not have. It must read the order anew."""
-        order = decision.order
+        order, at = decision.order, from_ns(decision.at_ns)
         match decision:
             case Activated() if order.entry_id in self.unfilled:
                 entry = self.rows.orders[order.entry_id]
                 if entry.status == OrderStatus.REJECTED:
-                    self._end_with(row, entry, from_ns(decision.at_ns))
+                    self._end_with(row, entry, at)
             case Filled(fill=fill) if order.entry_id is not None and fill.qty > row.qty - row.filled_qty:
                 pass  # its entry was canceled with less bought
+            case Closed(why=Why.OCO_SIBLING_FILLED) if order.group_id in self.split:
+                self._end_beside(row, order, at)
+            case Resized(taken=taken) if taken and order.group_id in self.split:
+                self._end_beside(row, order, at)
             case _:
                 return False
         self.stale.add(row.id)
         return True
+
+    def _end_beside(self, row: OrderRow, order: Order, at: datetime) -> None:
+        """An exit whose sibling was rejected ends with it: one group is one decision."""
+        sibling = self.rows.orders.get(self.split[order.group_id]) if order.group_id else None
+        if sibling is not None and sibling.status == OrderStatus.REJECTED:
+            self._close(row, OrderStatus.CANCELED, at, Why.GROUP_CANCELED)
 
     def _end_with(self, row: OrderRow, entry: OrderRow, at: datetime) -> None:
         """An exit of an entry that was rejected is for what had been bought before, or over."""
         self.changes.orders[row.id] = row
         row.qty -= entry.qty - entry.filled_qty
         if row.qty > row.filled_qty:
+            self._record(row, events.ORDER_RESIZED, at, {"qty": row.qty})
             return
         row.qty = max(row.qty, row.filled_qty)
         if row.filled_qty:
@@ -239,33 +273,32 @@ class _Batch:
         why = Why.OCO_SIBLING_FILLED if entry.filled_qty else Why.PARENT_ENDED
         self._close(row, OrderStatus.CANCELED, at, why)
 
-    def _reserve(self, row: OrderRow, order: Order, more: Decimal) -> None:
+    def _resize(self, row: OrderRow, order: Order, more: Decimal) -> None:
         """An exit works for `more` than it did, or less; who reserves the position for its group follows."""
         self.changes.orders[row.id] = row
         if not row.carries:
             return
-        for symbol, ratio in _closed_by(order):
-            if more < 0:
-                self._release_position(row, symbol, -more * ratio)
-                continue
-            holding = self.rows.positions.get((row.account_id, symbol))
-            # Another order may have taken some of what the entry bought in the same batch.
-            free = abs(holding.qty) - holding.qty_held if holding is not None else Decimal(0)
-            reserved = min(more * ratio, free)
-            if holding is None or reserved <= 0:
-                continue
-            holding.qty_held += reserved
-            row.position_holds[symbol] = str(Decimal(row.position_holds.get(symbol, 0)) + reserved)
-            self.changes.positions[holding.id] = holding
+        found = {symbol: self.rows.positions.get((row.account_id, symbol)) for symbol, _ in closed_by(order)}
+        # Only what it closes: where the entry closed something itself there may be nothing to reserve.
+        free = {s: held.qty * closes(order, s) - held.qty_held for s, held in found.items() if held}
+        self._keep(row, after_resize(_reserved(row), order, more=more, free=free))
 
     def _advance(self, row: OrderRow, progress: Progress, quote: Market, at: datetime) -> None:
         was_triggered = bool(row.progress.get("triggered"))
         row.progress = {"triggered": progress.triggered, "mark": progress.mark, "joined": progress.joined}
-        self.changes.orders[row.id] = row
+        self.changes.noted[row.id] = row
         if progress.triggered and not was_triggered:
             row.refusals.setdefault(TRIGGER, _facts(quote) | {"at_ns": to_ns(at)})
             self._record(row, events.ORDER_TRIGGERED, at, {"bid": quote.bid, "ask": quote.ask})
             self.announcements.append((str(row.id), {"order_id": row.id, "event": "triggered"}))
+
+    def _shorts(self, row: OrderRow) -> dict[str, Position]:
+        """What the order's account is short: its puts have set cash aside."""
+        return {
+            holding.symbol: Position(holding.qty, holding.cost)
+            for holding in self.rows.positions.values()
+            if holding.account_id == row.account_id and holding.qty < 0
+        }
 
     def _position(self, row: OrderRow, symbol: str) -> Position:
         holding = self.rows.positions.get((row.account_id, symbol))
@@ -273,10 +306,7 @@ class _Batch:
 
     def _close(self, row: OrderRow, status: OrderStatus, at: datetime, reason: str, **facts: object) -> None:
         """End an order: what it still reserves is free again."""
-        if row.cash_hold:
-            self._release_cash(row, row.cash_hold)
-        for symbol, reserved in list(row.position_holds.items()):
-            self._release_position(row, symbol, Decimal(reserved))
+        self._keep(row, NOTHING)
         row.closed_at, row.reason = at, reason
         self._move(row, status, at, **facts)
 
@@ -293,9 +323,14 @@ class _Batch:
         ))  # fmt: skip
 
 
-def _closed_by(order: Order) -> list[tuple[str, int]]:
-    """The positions that an exit closes, and how much of each one unit of it."""
-    return [(leg.symbol, leg.ratio) for leg in order.legs] or [(order.symbol, 1)]
+def _reserved(row: OrderRow) -> Reserved:
+    return Reserved(row.cash_hold, {symbol: Decimal(qty) for symbol, qty in row.position_holds.items()})
+
+
+def _nearest_facts(nearest: Nearest) -> dict[str, Any]:
+    return {
+        **_facts(nearest.quote), "at_ns": nearest.at_ns, "away": nearest.away, "to_stop": nearest.to_stop,
+    }  # fmt: skip
 
 
 def _facts(quote: Market | None) -> dict[str, Any]:

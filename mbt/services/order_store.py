@@ -6,6 +6,7 @@ decided is decided in `mbt.services.orders` and the engine; here rows are only r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,11 @@ from django.db import InternalError, ProgrammingError, connection
 from audit.log import Entry
 from audit.log import values as audit_values
 from console import switches
+from console.switches import Scope
 from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.cost import Trade
+from mbt.engine.margin import MarginRules
+from mbt.engine.margin import Model as MarginModel
 from mbt.engine.orders import FillPreference, Side
 from mbt.events import ORDERS_TOPIC
 from mbt.models import Order
@@ -30,24 +34,40 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class DayTradeFacts:
+    """Which rules the account has chosen, since when it is marked, and its equity of the last close."""
+
+    setting: str
+    pattern_since: date | None
+    equity: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Locked:
     """The account, locked until the end of the transaction, without its holdings; and what its feed knows of
-    the instruments asked for."""
+    the instruments asked for. Whatever restricts it is told by the last four."""
 
     status: str
     account: AccountView
     instruments: dict[str, Instrument]
-    switches: switches.States
+    stop: switches.State
     has_shorts: bool
+    restricted_until: date | None
+    restriction: str
+    unsettled: str  # JSON
+    day_trades: DayTradeFacts
 
 
 _LOCK = """
 SELECT a.status, a.account_type, a.cash_balance, a.cash_held, a.fill_preference, a.size_cap, a.latency_ms,
-       a.options_level, a.naked_shorts, a.shorts > 0,
+       a.options_level, a.naked_shorts, a.shorts > 0, a.margin_model, a.restricted_until, a.restriction, a.unsettled,
+       a.day_trade_rules, a.pattern_since, a.closing_equity,
        ARRAY(SELECT i.symbol FROM market_instruments i WHERE i.feed = a.feed AND i.symbol = ANY(%s)), {gate}
   FROM mbt_accounts a
  WHERE a.id = %s FOR UPDATE OF a
 """
+
+_GATE = switches.SQL_GATE.format(keys="%s::text[] || ARRAY['account:' || a.id, 'user:' || a.user_id]")
 
 # The account's lock covers its positions and orders: whoever changes them holds it. Of the open orders only what
 # they would sell counts; exits that share a quantity count once, and for what their entry has bought.
@@ -81,8 +101,9 @@ offered AS (
     FROM o, json_each_text(%(position_holds)s::json) h
    WHERE p.account_id = %(account)s AND p.symbol = h.key AND p.closed_at IS NULL),
 recorded AS (
-  INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, reason, request_id)
-  SELECT %(a_at)s, %(a_actor)s, %(a_action)s, %(a_type)s, %(a_id)s, %(a_changes)s::jsonb, %(a_reason)s, %(a_request)s FROM o),
+  INSERT INTO audit_log (at, actor_ref, action, object_type, object_id, changes, reason, request_id, mac)
+  SELECT %(a_at)s, %(a_actor)s, %(a_action)s, %(a_type)s, %(a_id)s, %(a_changes)s::jsonb, %(a_reason)s, %(a_request)s,
+    %(a_mac)s FROM o),
 announced AS (
   INSERT INTO outbox (topic, key, payload) SELECT %(topic)s, %(key)s, %(payload)s::jsonb FROM o RETURNING id)
 SELECT (SELECT number FROM o), (SELECT id FROM announced)
@@ -96,29 +117,44 @@ def lock(account_id: UUID, symbols: Sequence[str]) -> Locked | None:
     """
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK.format(gate=switches.SQL_GATE), [list(symbols), account_id])
+            cursor.execute(_LOCK.format(gate=_GATE), [list(symbols), _stops_of(symbols), account_id])
             row = cursor.fetchone()
     except (ProgrammingError, InternalError):
         log.error("orders refused: account and kill switches cannot be read", exc_info=True)
-        switches.require_open(switches.states_of(None))
+        switches.require_open(switches.state_of(None, []), reduces=False)
         raise
     if row is None:
         return None
-    status, kind, balance, held, preference, size_cap, latency_ms, level, naked, has_shorts, known, active = (
+    status, kind, balance, held, preference, size_cap, latency_ms, level, naked, has_shorts, model, *rest = (
         row
     )
+    until, restriction, unsettled, day_trade_rules, pattern_since, closing_equity, known, active = rest
     account = AccountView(
         type=AccountType(kind), cash=balance, cash_held=held, holdings={}, size_cap=size_cap,
         fill_preference=FillPreference(preference), latency_ns=latency_ms * MILLISECOND_NS,
-        options_level=level, naked_shorts=naked,
+        options_level=level, naked_shorts=naked, rules=MarginRules(model=MarginModel(model)),
     )  # fmt: skip
     return Locked(
         status,
         account,
         {symbol: parse_symbol(symbol) for symbol in known},
-        switches.states_of(active),
+        switches.state_of(active, [switches.EVERYTHING, switches.PAPER]),
         has_shorts,
+        until,
+        restriction,
+        unsettled,
+        DayTradeFacts(day_trade_rules, pattern_since, closing_equity),
     )
+
+
+def _stops_of(symbols: Sequence[str]) -> list[str]:
+    """The kill switches that concern every account that would trade these; an option is its underlying's too."""
+    named = {name for symbol in symbols for name in (symbol, parse_symbol(symbol).underlying)}
+    return [
+        switches.EVERYTHING,
+        switches.PAPER,
+        *(switches.key(Scope.SYMBOL, name) for name in sorted(named)),
+    ]
 
 
 def with_book(account: AccountView, account_id: UUID) -> AccountView:
@@ -163,7 +199,7 @@ def insert(order: Order, *, entry: Entry) -> int | None:
         "position_holds": msgspec.json.encode(order.position_holds).decode(), "replaces": order.replaces_id,
         "accepted_at": order.accepted_at, "arrives_ns": order.arrives_ns, "expires_at": order.expires_at,
         "topic": ORDERS_TOPIC, "key": str(order.id), "payload": payload,
-        **dict(zip(("a_at", "a_actor", "a_action", "a_type", "a_id", "a_changes", "a_reason", "a_request"), audit_row, strict=True)),
+        **dict(zip(("a_at", "a_actor", "a_action", "a_type", "a_id", "a_changes", "a_reason", "a_request", "a_mac"), audit_row, strict=True)),
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, parameters)

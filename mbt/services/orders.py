@@ -10,7 +10,7 @@ import msgspec
 from django.db import transaction
 from django.db.models import F, Q
 
-from audit import log
+from audit import log, pseudonym
 from console import switches
 from mbt import events, selectors
 from mbt.engine import buying_power, cost, intake, tickets
@@ -18,12 +18,14 @@ from mbt.engine.buying_power import AccountType, AccountView, Effect, Holds
 from mbt.engine.fills import Why
 from mbt.engine.intake import Draft, Role
 from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
+from mbt.engine.restrictions import SettledOnly
+from mbt.engine.settlement import Breach, still_due
 from mbt.engine.tickets import Ticket
 from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
-from mbt.services import order_store
+from mbt.services import day_trading, order_store
 from raxx.kernel import outbox
-from raxx.kernel.clock import from_ns
+from raxx.kernel.clock import exchange_date, from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
@@ -119,7 +121,7 @@ def preview(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes)
     """Judge a ticket as `submit` would, beside everything that is open, and store nothing. Works under every
     kill switch. Raises InvalidInput for what is no order."""
     locked = _lock(account, ticket, gated=False)
-    view, instruments = _basis(locked, account, ticket, quotes, now_ns)
+    view, instruments = _basis(locked, account, ticket, quotes, now_ns, whole=True)
     drafts: tuple[Draft, ...] = ()
     denial: RaxxError | None = None
     try:
@@ -280,7 +282,7 @@ def _replace(
     actor: str,
 ) -> Order:
     # The gate comes before the row locks, as in a submission: else the two could wait for each other.
-    switches.require_open(switches.enter())
+    switches.require_open(switches.enter([switches.EVERYTHING, switches.PAPER]), reduces=True)
     _, old = _lock_order(account.id, order_id)
     exits = list(old.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"))
     before = selectors.ticket_of(old, exits)
@@ -340,7 +342,8 @@ def _take(
 ) -> Order | None:
     """Check, hold and insert: the main order. None: the client_order_id is taken."""
     locked = _lock(account, ticket, gated=True)
-    view, instruments = _basis(locked, account, ticket, quotes, now_ns)
+    # What the engine sends by itself keeps an account from worse.
+    view, instruments = _basis(locked, account, ticket, quotes, now_ns, day_trades=actor != pseudonym.ENGINE)
     drafts = intake.accept(
         ticket,
         instruments,
@@ -350,6 +353,7 @@ def _take(
         now_ns=now_ns,
         reserved=place.reserved if place is not None else None,
     )
+    switches.require_open(locked.stop, reduces=drafts[0].only_closes)
     if place is not None:
         drafts = (place.taken_by(drafts[0]),)
     main = _row(drafts[0], account=account, now_ns=now_ns, ticket=ticket, replaces=replaces)
@@ -369,7 +373,7 @@ def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> order_store.Lo
     if locked is None or locked.status != Account.Status.ACTIVE:
         raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
     if gated:
-        switches.require_open(locked.switches)
+        switches.require_open(locked.stop, reduces=True)
     for symbol in ticket.symbols:
         if symbol not in locked.instruments:
             raise UnknownSymbolForm(
@@ -382,15 +386,43 @@ def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> order_store.Lo
 
 
 def _basis(
-    locked: order_store.Locked, account: AccountRef, ticket: Ticket, quotes: Quotes, now_ns: int
-) -> tuple[AccountView, list[Instrument]]:
-    """The locked account as far as this order needs it, and the order's instruments."""
+    locked: order_store.Locked, account: AccountRef, ticket: Ticket, quotes: Quotes, now_ns: int, *, whole: bool = False,
+    day_trades: bool = True,
+) -> tuple[AccountView, list[Instrument]]:  # fmt: skip
+    """The locked account as far as this order needs it, or `whole`; and the order's instruments. `day_trades`: whether
+    the order is judged by them."""
     view = locked.account
-    if view.type is AccountType.MARGIN or locked.has_shorts:
+    instruments = [locked.instruments[symbol] for symbol in ticket.symbols]
+    if view.type is AccountType.MARGIN or locked.has_shorts or whole:
         view = _whole(view, account, quotes, now_ns)
     elif ticket.side is Side.SELL or ticket.legs:
         view = order_store.with_book(view, account.id)
-    return view, [locked.instruments[symbol] for symbol in ticket.symbols]
+    if view.type is AccountType.MARGIN:
+        return _with_day_trades(view, locked, account, ticket, now_ns) if day_trades else view, instruments
+    today = exchange_date(now_ns)
+    if locked.restricted_until is not None and today < locked.restricted_until:
+        due = still_due(msgspec.json.decode(locked.unsettled, type=dict[str, str]), today)
+        restricted = SettledOnly(
+            until=locked.restricted_until, breach=Breach(locked.restriction), unsettled=due
+        )
+        view = msgspec.structs.replace(view, restricted=restricted)
+    return view, instruments
+
+
+def _with_day_trades(
+    view: AccountView, locked: order_store.Locked, account: AccountRef, ticket: Ticket, now_ns: int
+) -> AccountView:
+    sides = [(leg.symbol, leg.side) for leg in ticket.legs] or [(ticket.symbol, ticket.side)]
+    closes = any(
+        (view.holdings[symbol].qty > 0) is (side is Side.SELL)
+        for symbol, side in sides
+        if symbol in view.holdings
+    )
+    trading = day_trading.limits(
+        account.id, account.feed, locked.day_trades, now_ns=now_ns, cash=view.cash, closes=closes,
+        held={symbol: holding.qty for symbol, holding in view.holdings.items()},
+    )  # fmt: skip
+    return msgspec.structs.replace(view, day_trading=trading)
 
 
 def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) -> AccountView:
@@ -398,7 +430,7 @@ def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) 
     view = order_store.with_book(view, account.id)
     instruments = [parse_symbol(symbol) for symbol in [*view.holdings, *quotes]]
     return msgspec.structs.replace(
-        view, marks=selectors.marks(quotes), rules=selectors.margin_rules(now_ns), classes=buying_power.classes_of(instruments),
+        view, marks=selectors.account_marks(account.feed, quotes, view.holdings), rules=selectors.margin_rules(now_ns, view.rules.model), classes=buying_power.classes_of(instruments),
     )  # fmt: skip
 
 
@@ -413,7 +445,7 @@ def _row(
         multiplier=draft.multiplier, side=draft.side, qty=draft.qty, notional=draft.notional, order_type=draft.order_type,
         limit_price=draft.limit_price, stop_price=draft.stop_price, trail_price=draft.trail_price,
         trail_percent=draft.trail_percent, time_in_force=draft.time_in_force, hours=draft.hours,
-        fill_preference=draft.fill_preference, size_cap=draft.size_cap, legs=msgspec.to_builtins(draft.legs),
+        fill_preference=draft.fill_preference, size_cap=draft.size_cap, legs=_legs(draft),
         order_class=draft.order_class, role=draft.role, status=OrderStatus.HELD if draft.is_held else OrderStatus.ACCEPTED,
         cash_hold=draft.cash_hold, position_holds=msgspec.to_builtins(draft.position_holds), replaces=replaces,
         accepted_at=from_ns(now_ns), arrives_ns=draft.arrives_ns,
@@ -428,6 +460,18 @@ def _row(
         order.entry_id = main.pk if main.role == Role.ENTRY else None
         order.group_id = main.pk if share or main.role != Role.ENTRY else None
     return order
+
+
+def _legs(draft: Draft) -> list[dict[str, object]]:
+    """The legs of a package, each with what it does to the position in it: `open` or `close`."""
+    is_exit = draft.role in (Role.TAKE_PROFIT, Role.STOP_LOSS)
+    return [
+        {
+            **msgspec.to_builtins(leg),
+            "effect": "close" if is_exit or leg.symbol in draft.position_holds else "open",
+        }
+        for leg in draft.legs
+    ]
 
 
 def _given(terms: Mapping[str, object]) -> dict[str, object]:

@@ -8,9 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from django.db import transaction
+
+from audit import log as audit
 from audit import pseudonym
+from mbt import events as vocabulary
 from mbt.engine.tickets import Ticket
-from mbt.models import Account, EngineState, Order, SettlementPrice
+from mbt.models import Account, AdjustedClass, CorporateAction, EngineState, Halt, Order, SettlementPrice
 from mbt.selectors import AccountRef
 from mbt.services import day_end, event_store, events, orders
 from mbt.services.accounts import open_account
@@ -22,7 +26,7 @@ from raxx.kernel.clock import from_ns, now
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market.board import Board
-from raxx.market.feeds.base import SteppedFeed
+from raxx.market.feeds.base import Batch, SteppedFeed
 from raxx.market.models import Instrument
 from raxx.market.quotes import Quote
 
@@ -40,7 +44,7 @@ class Denial:
 class PaperDay:
     """An account of its own on a feed of its own, played step by step. `close` removes both.
 
-    `known`: what is known of dividends and interest on the feed.
+    `known`: what is known of corporate actions and interest on the feed.
     """
 
     feed: SteppedFeed
@@ -78,6 +82,10 @@ class PaperDay:
         """Play the feed on to an instant; everything that falls due until then is settled."""
         self.engine.advance(self.feed.advance_to(at_ns))
 
+    def pass_quietly(self, at_ns: int) -> None:
+        """Let time pass to an instant without quotes: what falls due until then is settled, and the day is over."""
+        self.engine.advance(Batch([], at_ns))
+
     def quote(self, symbol: str) -> Quote | None:
         return self.engine.last_quote(symbol)
 
@@ -105,10 +113,11 @@ class PaperDay:
 
     def replace(self, order: Order, *, limit_price: Decimal, client_order_id: str) -> Order | None:
         """Move an order's limit if it is still open."""
+        symbols = event_store.symbols_of(order)
         try:
             replacement = orders.replace(
                 account=self.account, order_id=order.pk, changes=orders.Changes(limit_price=limit_price),
-                now_ns=self.engine.now_ns, client_order_id=client_order_id, quotes=self._market([order.symbol]),
+                now_ns=self.engine.now_ns, client_order_id=client_order_id, quotes=self._market(symbols),
                 actor=self._actor,
             )  # fmt: skip
         except RaxxError:
@@ -119,11 +128,17 @@ class PaperDay:
 
     def close(self) -> None:
         """Remove the account and everything that only it had. The audit record stays."""
-        Account.objects.filter(pk=self.account.id).delete()
-        self.user.delete()
-        Instrument.objects.filter(feed=self.feed.name).delete()
-        EngineState.objects.filter(pk=self.feed.name).delete()
-        SettlementPrice.objects.filter(feed=self.feed.name).delete()
+        with transaction.atomic():
+            Account.objects.filter(pk=self.account.id).delete()
+            self.user.delete()
+            Instrument.objects.filter(feed=self.feed.name).delete()
+            EngineState.objects.filter(pk=self.feed.name).delete()
+            for kept in (SettlementPrice, CorporateAction, AdjustedClass, Halt):
+                kept.objects.filter(feed=self.feed.name).delete()
+            audit.record(
+                vocabulary.ACCOUNT_REMOVED, actor=pseudonym.OPERATOR_SHELL, object_type="mbt.account",
+                object_id=self.account.id, at=from_ns(self.engine.now_ns), changes={"feed": self.feed.name},
+            )  # fmt: skip
         self.feed.close()
 
     def _market(self, symbols: Iterable[str]) -> dict[str, Quote]:

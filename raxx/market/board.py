@@ -12,8 +12,9 @@ from redis.typing import EncodableT, FieldT
 from raxx.kernel.clock import SECOND_NS
 from raxx.kernel.errors import RaxxError
 from raxx.market.quotes import Quote
+from raxx.market.status import TradingStatus
 
-_CLOCK = b":clock"  # the field beside the quotes; no symbol has a colon
+_CLOCK, _HALTS = b":clock", b":halts"  # the fields beside the quotes; no symbol has a colon
 
 
 class MarketDataUnavailable(RaxxError):
@@ -28,12 +29,13 @@ class MarketDataUnavailable(RaxxError):
 class BoardView:
     """Quotes by symbol as of `now_ns` on the feed's clock; symbols without a quote are missing.
 
-    `wall_ns` is the wall clock of the publisher when it wrote that.
+    `wall_ns` is the wall clock of the publisher when it wrote that. `halts`: all that were in force then.
     """
 
     now_ns: int
     wall_ns: int
     quotes: dict[str, Quote]
+    halts: tuple[TradingStatus, ...] = ()
 
     def age_s(self, wall_ns: int) -> float:
         """Seconds from the last publication to the given wall time: how long the publisher is silent."""
@@ -48,6 +50,7 @@ class _Clock(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_quote = msgspec.msgpack.Decoder(Quote).decode
 _decode_clock = msgspec.msgpack.Decoder(_Clock).decode
+_decode_halts = msgspec.msgpack.Decoder(tuple[TradingStatus, ...]).decode
 
 
 class Board:
@@ -60,10 +63,14 @@ class Board:
         self._client, self._feed = client, feed_name
         self._key = f"raxx:board:{feed_name}"
 
-    def publish(self, quotes: Iterable[Quote], *, now_ns: int, wall_ns: int) -> None:
-        """Set the clock and the quotes, of each symbol the last one. Raises MarketDataUnavailable."""
+    def publish(
+        self, quotes: Iterable[Quote], *, now_ns: int, wall_ns: int, halts: Iterable[TradingStatus] = ()
+    ) -> None:
+        """Set the clock, the halts and the quotes, of each symbol the last one. Raises MarketDataUnavailable."""
         try:
-            self._client.hset(self._key, mapping=_fields(quotes, now_ns, wall_ns))
+            self._client.hset(
+                self._key, mapping=_fields(quotes, now_ns, wall_ns) | {_HALTS: _encode(tuple(halts))}
+            )
         except redis.RedisError as error:
             raise self._unavailable(error) from error
 
@@ -80,10 +87,10 @@ class Board:
     def read(self, symbols: Collection[str]) -> BoardView:
         """The clock and the latest quotes of these symbols. Raises MarketDataUnavailable."""
         try:
-            answer = self._client.hmget(self._key, [_CLOCK, *symbols])
+            answer = self._client.hmget(self._key, [_CLOCK, _HALTS, *symbols])
         except redis.RedisError as error:
             raise self._unavailable(error) from error
-        clock, *found = cast(list[bytes | None], answer)
+        clock, halted, *found = cast(list[bytes | None], answer)
         if clock is None:
             raise MarketDataUnavailable(
                 f"Nothing has been published by the feed {self._feed}.",
@@ -93,12 +100,13 @@ class Board:
             )
         try:
             at = _decode_clock(clock)
+            halts = _decode_halts(halted) if halted else ()
             quotes = {
                 s: _decode_quote(data) for s, data in zip(symbols, found, strict=True) if data is not None
             }
         except msgspec.MsgspecError as error:
             raise self._unavailable(error) from error
-        return BoardView(at.now_ns, at.wall_ns, quotes)
+        return BoardView(at.now_ns, at.wall_ns, quotes, halts)
 
     def clear(self) -> None:
         """Forget the feed: it will not publish again. Without Valkey there is nothing to forget."""

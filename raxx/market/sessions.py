@@ -39,6 +39,8 @@ class Session:
         return (self.late_close_ns if hours is Hours.LATE else self.extended_close_ns) or self.close_ns
 
     def is_open(self, at_ns: int, hours: Hours = Hours.REGULAR) -> bool:
+        if hours is Hours.REGULAR:  # what nearly every fill asks
+            return self.open_ns <= at_ns < self.close_ns
         return self.opens_ns(hours) <= at_ns < self.closes_ns(hours)
 
 

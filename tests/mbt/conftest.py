@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from raxx.kernel.clock import to_ns
@@ -14,7 +15,8 @@ MORNING = to_ns(datetime(2026, 11, 20, 15, 30, tzinfo=UTC))
 
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No kill switch is set outside of the database."""
+    """No kill switch is set outside of the database, and the rate limit is out of the way."""
+    monkeypatch.setattr(settings, "RAXX_RATE_FACTOR", 1_000)  # some tests send thousands of orders
     monkeypatch.delenv("MBT_TRADING_DISABLED", raising=False)
     monkeypatch.delenv("MBT_NEW_ORDERS_DISABLED", raising=False)
 

@@ -21,7 +21,7 @@ from mbt.models import EngineState, Order
 from mbt.selectors import AccountRef
 from mbt.services.accounts import open_account
 from mbt.services.engine import Engine
-from raxx.identity.models import Scope
+from raxx.identity.models import Scope, Tier
 from raxx.identity.services import api_keys
 from raxx.identity.services.users import register
 from raxx.kernel import clock, valkey
@@ -147,7 +147,7 @@ class Trader:
     ) -> "Trader":
         """A new user with a new account on `feed`."""
         now = clock.now()
-        user = register(email=f"{new_id().hex}@example.com", now=now)
+        user = register(email=f"{new_id().hex}@example.com", tier=Tier.PRO_PLUS, now=now)
         account = open_account(
             user_id=user.pk,
             cash=Decimal(cash),

@@ -22,6 +22,12 @@ class Command(BaseCommand):
         parser.add_argument("--feed", choices=("simulated", "replay"), default=settings.RAXX_FEED)
         parser.add_argument("--tape", nargs="+", metavar="PATH", help="recorded quotes, for --feed replay")
         parser.add_argument("--speed", default="1", help="tape seconds per second, or max (default 1)")
+        parser.add_argument(
+            "--pauses-a-day",
+            type=int,
+            default=0,
+            help="five-minute pauses of single stocks a day, for --feed simulated (default 0)",
+        )
         parser.add_argument("--name", help="the replay's feed name; accounts trade on it by this name")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Django's
@@ -47,7 +53,7 @@ def speed(text: str) -> float | None:
 
 def _feed(options: dict[str, Any]) -> Feed:
     if options["feed"] == "simulated":
-        return SimulatedFeed(seed=settings.RAXX_FEED_SEED)
+        return SimulatedFeed(seed=settings.RAXX_FEED_SEED, pauses_a_day=options["pauses_a_day"])
     if not options["tape"]:
         raise CommandError("--feed replay needs --tape PATH…")
     return ReplayFeed(options["tape"], speed=speed(options["speed"]), name=options["name"])

@@ -56,8 +56,8 @@ def envelope(
     }
 
 
-# What any request may meet: no key, no account, an Accept header without JSON, a database that does not answer.
-_ANYWHERE = (401, 404, 406, 503)
+# What any request may meet: no key, too many requests, no account, an Accept header without JSON, a database that does not answer.
+_ANYWHERE = (401, 404, 406, 429, 503)
 
 
 def responses(success: JsonSchema, *, status: int = 200, failures: tuple[int, ...] = ()) -> dict[Any, Any]:

@@ -1,22 +1,25 @@
 """What a feed is: a source of quotes that owns the clock of everything above it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from raxx.market.contracts import Instrument
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
+from raxx.market.status import TradingStatus
 
 
 class Batch(NamedTuple):
     """Quotes in tape order and the time they bring.
 
     Every quote of the feed with ts <= now_ns has been delivered, none with ts > now_ns. Quotes
-    with equal ts are never split over two batches, and now_ns never goes back.
+    with equal ts are never split over two batches, and now_ns never goes back. `statuses`: who was halted in that
+    time, and who trades again, in the order of their instants; each goes before the quotes of its instant.
     """
 
     quotes: list[Quote]
     now_ns: int
+    statuses: Sequence[TradingStatus] = ()
 
 
 class Feed(Protocol):
@@ -36,7 +39,8 @@ class Feed(Protocol):
     def start(self, after_ns: int | None) -> dict[str, Quote]:
         """Begin, or begin again, with the first quote after `after_ns` (None: at the beginning).
 
-        Returns the quotes in force at `after_ns` by symbol: of each the last with ts <= after_ns.
+        Returns the quotes in force at `after_ns` by symbol: of each the last with ts <= after_ns. What was halted
+        before is not told again: the engine remembers.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from raxx.market.feeds.base import Batch
 from raxx.market.feeds.tape import Paths, Tape, read_tape
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
+from raxx.market.status import TradingStatus
 
 
 class ReplayFeed:
@@ -57,10 +59,11 @@ class ReplayFeed:
     def start(self, after_ns: int | None) -> dict[str, Quote]:
         self._over = False
         if after_ns is None:
-            self._next, self._now_ns = 0, 0
+            self._next, self._now_ns, self._told = 0, 0, 0
             self._pace_from(int(self.tape.ts[0]))
             return {}
         self._next, self._now_ns = self.tape.until(after_ns), after_ns
+        self._told = bisect_right(self.tape.halts, after_ns, key=_instant)
         self._pace_from(after_ns)
         latest = np.full(len(self.tape.symbols), -1, np.intp)
         # Where an index repeats, numpy keeps what was assigned last: the latest row of that symbol.
@@ -90,8 +93,11 @@ class ReplayFeed:
         self._over = self._next == len(self.tape) and at_ns >= self._end_ns
         stop = self.tape.until(at_ns)
         quotes = self.tape.rows(self._next, stop)
+        halts = self.tape.halts
+        told = bisect_right(halts, at_ns, lo=self._told, key=_instant)
+        statuses, self._told = halts[self._told : told], told
         self._next, self._now_ns = stop, at_ns
-        return Batch(quotes, at_ns)
+        return Batch(quotes, at_ns, statuses)
 
     def _batch_end_ns(self) -> int:
         """How far the clock may run with the next batch: to its last row, or to the end after all rows."""
@@ -117,3 +123,7 @@ class ReplayFeed:
         last_ns = int(self.tape.ts[-1])
         session = self.sessions.last_opened(last_ns)
         return max(last_ns, session.close_ns) if session else last_ns
+
+
+def _instant(status: TradingStatus) -> int:
+    return status.ts

@@ -12,9 +12,11 @@ from raxx.market.feeds.base import Batch
 from raxx.market.feeds.columns import Columns
 from raxx.market.feeds.practice.grid import REFRESH_S
 from raxx.market.feeds.practice.market import PracticeMarket
+from raxx.market.feeds.practice.pauses import Pauses
 from raxx.market.feeds.practice.underlyings import UNDERLYINGS, Underlying
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
+from raxx.market.status import TradingStatus
 
 _BEAT_NS = SECOND_NS // 20  # the live clock moves in steps of 50 ms, so that a batch is worth its overhead
 
@@ -30,7 +32,8 @@ class SimulatedFeed:
     each `poll`. Nothing waits.
 
     `sessions` are the hours that hold on this feed, round the clock unless given; quotes come at all
-    hours. `symbols` keeps only these stocks and their options; it changes no quote of those kept.
+    hours. `symbols` keeps only these stocks and their options; it changes no quote of those kept. `pauses_a_day`: so
+    many times a day one stock of the market is paused for five minutes, for those who want to see that.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class SimulatedFeed:
         start_ns: int | None = None,
         symbols: Collection[str] | None = None,
         catch_up_s: int = 600,
+        pauses_a_day: int = 0,
         now_ns: Callable[[], int] = clock.now_ns,
         now_monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -53,8 +57,13 @@ class SimulatedFeed:
         self._market = PracticeMarket(
             seed=seed, underlyings=_choose(symbols), exchange=calendar.xnys(), days=calendar.always()
         )
+        self._pauses = Pauses(
+            seed=seed, symbols=[u.symbol for u in UNDERLYINGS], sessions=self.sessions, a_day=pauses_a_day
+        )
+        self._kept = frozenset(u.symbol for u in _choose(symbols))
         self._now_ns = self._beginning()
         self._waiting: list[Quote] = []
+        self._statuses: list[TradingStatus] = []
         self._second: Columns  # the current second of the market, of which `_next` rows are delivered
         self._next = 0
         self._started = False
@@ -70,10 +79,12 @@ class SimulatedFeed:
         Every symbol has a quote in force; those new on a day get it within the first second of the day.
         """
         self._over = False
+        self._statuses = []
         if after_ns is not None:
             self._waiting = []
             return self._seek(after_ns)
         self._waiting = _in_order(self._seek(self._beginning()))
+        self._statuses = self._pauses.in_force(self._now_ns)
         return {}
 
     def poll(self, wait_s: float) -> Batch | None:
@@ -89,6 +100,7 @@ class SimulatedFeed:
             live_ns = max(wall_ns // _BEAT_NS * _BEAT_NS, self._now_ns)
             if live_ns - self._now_ns > self._catch_up_ns:
                 self._waiting = _in_order(self._seek(live_ns))
+                self._statuses = self._pauses.in_force(live_ns)
             batch = self._deliver(min(live_ns, self._now_ns + SECOND_NS))
             left_s = deadline - self._monotonic()
             if batch.quotes or batch.now_ns < live_ns or left_s <= 0:
@@ -132,6 +144,12 @@ class SimulatedFeed:
 
     def _deliver(self, at_ns: int) -> Batch:
         quotes, self._waiting = self._waiting, []
+        statuses = [
+            each
+            for each in [*self._statuses, *self._pauses.between(self._now_ns, at_ns)]
+            if each.symbol in self._kept
+        ]
+        self._statuses = []
         for number in range(self._now_ns // SECOND_NS, at_ns // SECOND_NS + 1):
             if number > self._now_ns // SECOND_NS:
                 self._second, self._next = self._market.quotes(number), 0
@@ -139,7 +157,7 @@ class SimulatedFeed:
             quotes += self._second.rows(self._next, stop)
             self._next = stop
         self._now_ns = at_ns
-        return Batch(quotes, at_ns)
+        return Batch(quotes, at_ns, tuple(statuses))
 
 
 def _choose(symbols: Collection[str] | None) -> list[Underlying]:

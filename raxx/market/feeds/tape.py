@@ -15,10 +15,12 @@ from typing import IO, TypeAlias, cast
 
 import numpy as np
 
-from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import TICKS_PER_DOLLAR
 from raxx.market.contracts import UnknownSymbolForm, parse_symbol
 from raxx.market.feeds.columns import Columns, Ints
+from raxx.market.feeds.errors import BadTape as BadTape
+from raxx.market.feeds.halts import file_beside, read_halts
+from raxx.market.status import TradingStatus
 
 Paths: TypeAlias = str | Path | Sequence[str | Path]
 
@@ -34,39 +36,18 @@ _SIZE = re.compile(r"[0-9]{1,12}")
 _STAMP = re.compile(r"[0-9]{1,19}")
 
 
-class BadTape(RaxxError):
-    """A tape file breaks a rule. `details` names file, rule, value, remedy, and line and field if any."""
-
-    code = "BAD_TAPE"
-
-    def __init__(
-        self,
-        *,
-        file: Path,
-        rule: str,
-        value: object,
-        remedy: str,
-        line: int | None = None,
-        field: str | None = None,
-    ) -> None:
-        place = str(file) + (f", line {line}" if line else "") + (f", {field}" if field else "")
-        shown = repr(value)[:80]
-        super().__init__(
-            f"{place}: {rule} (got {shown}). {remedy}",
-            file=file, line=line, field=field, rule=rule, value=shown, remedy=remedy,
-        )  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Tape(Columns):
     """Recorded quotes.
 
     `name` comes from the file names, `digest` (sha256, hexadecimal) from the uncompressed contents:
-    one file has the digest of its contents, several that of their digests in order, one a line.
+    one file has the digest of its contents, several that of their digests in order, one a line. `halts` are told by
+    the files beside, where there are any; they count in the digest like further files.
     """
 
     name: str
     digest: str
+    halts: tuple[TradingStatus, ...] = ()
 
 
 def read_tape(paths: Paths) -> Tape:
@@ -79,11 +60,19 @@ def read_tape(paths: Paths) -> Tape:
         raise ValueError("a tape needs at least one file")
     reader = _Reader()
     digests = [reader.read(file) for file in files]
-    digest = digests[0] if len(files) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    halts: list[TradingStatus] = []
+    for beside in dict.fromkeys(map(file_beside, files)):
+        if beside.exists():
+            statuses, digest = read_halts(beside)
+            halts += statuses
+            digests.append(digest)
+    halts.sort(key=lambda status: (status.ts, status.is_halt))
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     ts, symbol_index, bid, bid_size, ask, ask_size = reader.columns()
     return Tape(
         name=_name(files, digest),
         digest=digest,
+        halts=tuple(halts),
         symbols=tuple(reader.symbols),
         ts=ts,
         symbol_index=symbol_index.astype(np.intp, copy=False),

@@ -35,6 +35,7 @@ def test_a_new_account(trader: Trader, market: Market) -> None:
         "currency": "USD", "cash": "100000.00", "cash_held": "0.00", "buying_power": "100000.00",
         "equity": "100000.00", "long_market_value": "0.00", "short_market_value": "0.00",
         "initial_margin": "0.00", "maintenance_margin": "0.00", "options_level": 2, "unrealized_pl": "0.00", "realized_pl": "0.00",
+        "settled_cash": "100000.00", "unsettled": [], "restriction": None, "violations": [], "day_trading": None,
         "simulated": True,
     }  # fmt: skip
     assert response.json()["meta"] == {"marked_at": "2026-11-20T15:30:02Z"}

@@ -47,7 +47,7 @@ def test_lists_and_accounts_cost_the_same_however_much_there_is(trader: Trader, 
     market.judge()
     trader.read("/account")
     before = costs()
-    assert before == [5, 2, 2, 2]
+    assert before == [6, 2, 2, 2]
     market.quote("SPY261218C00100000", "1.20", "1.25")
     for symbol in ("SPY", "AAPL", "SPY261218C00100000") * 4:
         trader.order(symbol=symbol, order_type="market", qty="1")

@@ -18,7 +18,7 @@ def why(trader: Trader, order: dict[str, Any]) -> tuple[str, str, dict[str, Any]
     """Headline, the sentences as one text, facts: once what holds for every explanation is checked."""
     body = trader.get(f"/orders/{order['id']}/explain").json()
     assert body["meta"] == {"order_id": order["id"]}
-    assert set(body["data"]) == {"headline", "sentences", "facts"}
+    assert set(body["data"]) == {"headline", "sentences", "facts", "nearest_miss"}
     headline, sentences, facts = (body["data"][name] for name in ("headline", "sentences", "facts"))
     shown = trader.read(f"/orders/{order['id']}")
     for sentence in (headline, *sentences):

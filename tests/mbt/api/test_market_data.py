@@ -14,16 +14,14 @@ from tests.mbt.paper_tools import Market, Trader, problem
 Break = Callable[[], None]
 
 
-@pytest.fixture(params=["never published", "silent for 16 s", "Valkey is gone", "garbage on the board"])
-def outage(request: pytest.FixtureRequest, market: Market, settings: Settings) -> Break:
+@pytest.fixture(params=["never published", "silent for 16 s", "garbage on the board"])
+def outage(request: pytest.FixtureRequest, market: Market) -> Break:
     def act() -> None:
         match request.param:
             case "never published":
                 market.vanish()
             case "silent for 16 s":
                 market.stand_still(16)
-            case "Valkey is gone":
-                settings.REDIS_URL = "unix:///nowhere/valkey.sock"
             case _:
                 from raxx.kernel import valkey
 
@@ -69,16 +67,26 @@ def test_nothing_new_is_taken_and_the_rest_works(trader: Trader, market: Market,
     assert trader.read("/account")["cash_held"] == "0.00"
 
 
-@pytest.mark.parametrize("gone", ["vanish", "valkey"])
-def test_what_no_quote_says_is_null(trader: Trader, market: Market, settings: Settings, gone: str) -> None:
+def test_without_valkey_only_cancels_are_served(trader: Trader, settings: Settings) -> None:
+    """The rate limit cannot be counted: what takes risk away passes, the rest waits."""
+    resting = trader.order(client_order_id="resting")
+    url, settings.REDIS_URL = settings.REDIS_URL, "unix:///nowhere/valkey.sock"
+    rows = list(Order.objects.order_by("number").values())
+    for refused in (trader.place(), trader.replace(resting["id"], qty="2"), trader.get("/account")):
+        problem(refused, 503, "SESSIONS_UNAVAILABLE")
+        assert int(refused["Retry-After"]) > 0
+    assert list(Order.objects.order_by("number").values()) == rows
+    canceled = trader.cancel(resting["id"])
+    assert (canceled.status_code, canceled.json()["data"]["status"]) == (200, "canceled")
+    settings.REDIS_URL = url
+
+
+def test_what_no_quote_says_is_null(trader: Trader, market: Market) -> None:
     trader.order(qty="10", order_type="market")
     market.judge()
     resting = trader.order()
     market.judge()
-    if gone == "vanish":
-        market.vanish()
-    else:
-        settings.REDIS_URL = "unix:///nowhere/valkey.sock"
+    market.vanish()
     body = trader.get("/account").json()
     assert body["meta"] == {"marked_at": None}
     account: dict[str, Any] = body["data"]
@@ -114,8 +122,8 @@ def test_a_dead_valkey_costs_little_time(trader: Trader, settings: Settings) -> 
     with dead_port() as port:
         settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
         began = clock.now()
-        problem(trader.place(), 503, "MARKET_DATA_UNAVAILABLE")
-        assert trader.get("/account").status_code == 200
+        problem(trader.place(), 503, "SESSIONS_UNAVAILABLE")
+        assert trader.get("/account").status_code == 503
         assert trader.cancel(resting["id"]).status_code == 200
         assert (clock.now() - began).total_seconds() < 6
 

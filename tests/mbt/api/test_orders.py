@@ -32,11 +32,11 @@ def test_an_accepted_order_is_shown_whole(trader: Trader) -> None:
     assert UUID(order.pop("id")).version == 7
     assert order == {
         "client_order_id": "my-bot:1", "order_class": "simple", "role": None, "symbol": "SPY", "asset_class": "equity",
-        "side": "buy", "legs": [], "qty": "3", "notional": None, "filled_qty": "0", "order_type": "limit",
+        "side": "buy", "legs": [], "structure": None, "qty": "3", "notional": None, "filled_qty": "0", "order_type": "limit",
         "limit_price": "95.50", "stop_price": None, "trail_price": None, "trail_percent": None, "high_water_mark": None,
         "time_in_force": "day", "extended_hours": False, "fill_preference": "conservative",
         "status": "accepted", "reason": None, "filled_avg_price": None, "cash_hold": "286.50",
-        "submitted_at": "2026-11-20T15:30:02Z", "accepted_at": "2026-11-20T15:30:02Z", "working_at": None,
+        "position_holds": {}, "submitted_at": "2026-11-20T15:30:02Z", "accepted_at": "2026-11-20T15:30:02Z", "working_at": None,
         "filled_at": None, "canceled_at": None, "expired_at": None, "replaced_at": None,
         "expires_at": "2026-11-21T05:00:00Z", "replaces": None, "entry_id": None, "group_id": None,
     }  # fmt: skip

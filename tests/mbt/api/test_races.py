@@ -13,7 +13,7 @@ from django.db import connections
 
 from audit.pseudonym import OPERATOR_SHELL
 from console.services.switches import set_switch
-from console.switches import Switch
+from console.switches import Mode
 from mbt import books
 from mbt.models import Order
 from raxx.kernel import clock
@@ -219,13 +219,14 @@ class Crowd:
             connections.close_all()
 
 
-def turn(name: Switch, *, on: bool) -> bool:
-    return set_switch(name=name, on=on, reason="a test", actor=OPERATOR_SHELL, now=clock.now()).drained
+def turn(key: str, mode: Mode) -> bool:
+    return set_switch(key=key, mode=mode, reason="a test", actor=OPERATOR_SHELL, now=clock.now()).drained
 
 
-@pytest.mark.parametrize("name", list(Switch))
-def test_no_order_is_taken_after_a_switch_went_on(trader: Trader, name: Switch) -> None:
-    """Fifty races with each of the two switches, of submissions and replacements."""
+@pytest.mark.parametrize("mode", [Mode.REDUCING, Mode.HALTED])
+@pytest.mark.parametrize("scope", ["broker:mbt", "symbol:SPY"])
+def test_no_order_is_taken_after_a_switch_was_set(trader: Trader, scope: str, mode: Mode) -> None:
+    """Races of submissions and replacements with switches of two scopes and both modes, 25 each."""
     prices = cycle(range(1, 90))
     target = [trader.order(limit_price="90.00")["id"]]
 
@@ -239,12 +240,12 @@ def test_no_order_is_taken_after_a_switch_went_on(trader: Trader, name: Switch) 
         return response
 
     with Crowd(submit, submit, replace) as crowd:
-        for _ in range(50):
-            assert turn(name, on=True)
+        for _ in range(25):
+            assert turn(scope, mode)
             taken, refused = Order.objects.count(), crowd.refused
             crowd.wait_until(lambda: crowd.refused > refused + 3)  # noqa: B023 - at once
             assert Order.objects.count() == taken
-            assert turn(name, on=False)
+            assert turn(scope, Mode.ACTIVE)
             crowd.wait_until(lambda: Order.objects.count() > taken)  # noqa: B023 - at once
     assert crowd.failure is None
     assert books.verify() == (1, [])

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -14,7 +13,6 @@ from django.db import connection
 
 from mbt import books
 from mbt.models import Order
-from raxx.kernel.api.whole_body import WholeBody
 from tests.conftest import Database
 from tests.mbt.paper_tools import Trader, fill_in
 
@@ -26,12 +24,10 @@ def port(fresh_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The product's own ASGI application under uvicorn, on this port; it waits a second for a body."""
     monkeypatch.setenv("RAXX_DB_POOL", "")  # what raxx.asgi would set is for processes that have just begun
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)  # its threads leave nothing open
-    from raxx.asgi import application
+    from raxx.asgi import served
 
-    app = WholeBody(cast(Any, application), seconds_max=1.0)
-    server = uvicorn.Server(
-        uvicorn.Config(cast(Any, app), port=0, log_config=None, ws="none", lifespan="off")
-    )
+    app = served(body_seconds_max=1.0)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -132,3 +128,49 @@ def test_a_body_that_never_comes_holds_nobody_up(port: int, trader: Trader, head
         for one in slow:
             one.close()
     assert Order.objects.count() == 0
+
+
+PAGES = ("/", "/healthz", "/readyz", "/api/docs/", "/api/schema/", "/api/mbt/account", "/admin/", "/admin/login/", "/none",
+         "/static/admin/css/base.css", "/static/none.css", "/%00", "/api/mbt/orders?limit=x")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_response_says_what_browsers_may_do_with_it(port: int, path: str) -> None:
+    status, headers, _ = send(port, "GET", path, None, {})
+    assert status < 500
+    assert_safe(headers)
+    if not path.startswith("/static/admin"):
+        assert headers["cache-control"] in ("no-store", NEVER)
+
+
+def test_so_do_refusals_from_before_django_and_failures(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, headers, _ = send(port, "POST", "/api/mbt/orders", b"x" * 2_000_000, {})
+    assert status == 413
+    assert_safe(headers)
+    for method in ("OPTIONS", "TRACE", "PUT"):
+        assert_safe(send(port, method, "/api/mbt/orders", None, {})[1])
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("raxx.kernel.pages.JsonResponse", broken)
+    status, headers, _ = send(port, "GET", "/healthz", None, {})
+    assert status == 500
+    assert_safe(headers)
+
+
+NEVER = "max-age=0, no-cache, no-store, must-revalidate, private"
+
+
+def assert_safe(headers: dict[str, str]) -> None:
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'self'"
+    assert "script-src" not in policy  # as default-src: no inline script
+    assert {policy[name] for name in ("object-src", "base-uri", "frame-ancestors")} == {"'none'"}
+    assert policy["form-action"] == "'self'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["referrer-policy"] == "same-origin"
+    assert "strict-transport-security" not in headers  # it speaks without TLS here

@@ -1,4 +1,4 @@
-"""What tests of events share: several accounts on one recorded day, and the orders that they send."""
+"""What tests of events share: accounts on a recorded day or on one written by hand, and the orders that they send."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from mbt import selectors
 from mbt.engine.ledger import Ledger
 from mbt.engine.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from mbt.engine.tickets import LegTicket, Ticket
-from mbt.models import Account, Order
+from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
 from mbt.services import event_store, orders
 from mbt.services.accounts import open_account
@@ -25,6 +25,19 @@ from raxx.market.feeds.replay import ReplayFeed
 from raxx.market.feeds.tape import read_tape
 
 SHOP = pseudonym.OPERATOR_SHELL
+
+
+Rows = list[tuple[str, str, str, str]]
+
+
+def tape(path: Path, rows: Rows) -> Path:
+    """A tape written by hand: `2026-11-20 15:00` in UTC, symbol, bid, ask."""
+    lines = [
+        f"{at(when)},{symbol},{bid},{10 if bid else 0},{ask},{10 if ask else 0}"
+        for when, symbol, bid, ask in sorted(rows)
+    ]
+    path.write_text("\n".join(["ts_ns_utc,symbol,bid,bid_size,ask,ask_size", *lines]) + "\n")
+    return path
 
 
 def at(text: str) -> int:
@@ -51,14 +64,31 @@ class Desk:
     def advance(self, text: str) -> None:
         self.engine.advance(self.feed.advance_to(at(text)))
 
+    def worth(self, account: AccountRef) -> Decimal:
+        """Cash, and what is held at the middle of the quotes in force."""
+        rows = Position.objects.filter(account_id=account.id, closed_at__isnull=True)
+        total = cash(account)
+        for row in rows:
+            quote = self.engine.last_quote(row.symbol)
+            assert quote is not None, row.symbol
+            total += row.qty * row.multiplier * Decimal(quote.bid + quote.ask) / 20_000
+        return total
+
     def open(
-        self, cash: str = "200000.00", *, kind: str = Account.Type.MARGIN, fees: str = "none"
+        self,
+        cash: str = "200000.00",
+        *,
+        kind: str = Account.Type.MARGIN,
+        fees: str = "none",
+        interest: str = "none",
     ) -> AccountRef:
         user = register(email=f"{new_id().hex}@example.com", now=now(), actor=SHOP)
         row = open_account(
             user_id=user.pk, cash=Decimal(cash), feed=self.feed.name, now=now(), actor=SHOP, account_type=kind
         )
-        Account.objects.filter(pk=row.pk).update(fee_schedule=fees, naked_shorts=True)
+        Account.objects.filter(pk=row.pk).update(
+            fee_schedule=fees, interest_schedule=interest, naked_shorts=True
+        )
         return AccountRef(row.pk, row.feed, row.account_type == Account.Type.MARGIN)
 
     def send(self, account: AccountRef, ticket: Ticket) -> Order:

@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal as D
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from audit.models import AuditEntry
 from mbt import books, selectors
 from mbt.engine.corporate import CashDividend
 from mbt.engine.ledger import digest
-from mbt.engine.orders import TimeInForce
+from mbt.engine.orders import OrderType, TimeInForce
 from mbt.models import Account, Activity, EngineState, Order, Position, SettlementPrice
 from mbt.selectors import AccountRef
 from mbt.services import day_end, events, orders
@@ -26,26 +27,9 @@ from raxx.market.feeds.tape import read_tape
 from raxx.market.services import instruments
 from tests.conftest import Database
 from tests.mbt.engine_tools import start_engine
-from tests.mbt.services.desk import SHOP, Desk, at, cash, excerpt, held, realized, ticket
+from tests.mbt.services.desk import SHOP, Desk, Rows, at, cash, excerpt, held, realized, ticket
 
 FRIDAY = date(2026, 11, 20)
-Rows = list[tuple[str, str, str, str]]
-
-
-def tape(path: Path, rows: Rows) -> Path:
-    """`2026-11-20 15:00` in UTC, symbol, bid, ask."""
-    lines = [f"{at(when)},{symbol},{bid},10,{ask},10" for when, symbol, bid, ask in sorted(rows)]
-    path.write_text("\n".join(["ts_ns_utc,symbol,bid,bid_size,ask,ask_size", *lines]) + "\n")
-    return path
-
-
-@pytest.fixture
-def desk(fresh_db: Database, tmp_path: Path) -> Callable[..., Desk]:
-    def opened(rows: Rows, known: Calendar = day_end.NOTHING_KNOWN, name: str = "replay:hand") -> Desk:
-        path = tape(tmp_path / "quotes_hand.csv", rows)
-        return Desk(ReplayFeed([path], name=name), known)
-
-    return opened
 
 
 # -- when ---------------------------------------------------------------------------------------------
@@ -159,6 +143,23 @@ def test_a_put_that_is_assigned_takes_the_cash_that_orders_had_reserved(desk: Ca
     assert books.verify()[1] == []
 
 
+def test_what_secures_a_put_is_not_spent_by_an_order_whose_price_jumps(desk: Callable[..., Desk]) -> None:
+    """6,090 dollars of which 5,000 secure the put: the stop reserves 600 and would cost 1,300 where it trades."""
+    market = desk([*CHEAP, ("2026-11-20 16:00", "ABC", "129.00", "130.00")])
+    market.advance("2026-11-20 15:00")
+    account = market.open("6000.00", kind=Account.Type.CASH)
+    market.trade(account, "-1 ABC261120P00050000")
+    stop = msgspec.structs.replace(
+        ticket("+10 ABC"), order_type=OrderType.STOP, stop_price=D(60), client_order_id="stop"
+    )
+    order = market.send(account, stop)
+    market.advance("2026-11-20 16:01")
+    order.refresh_from_db()
+    assert (order.status, order.reason) == ("rejected", "INSUFFICIENT_CASH")
+    assert cash(account) == D("6090.00")
+    assert books.verify()[1] == []
+
+
 def test_fees_end_an_order_that_reserved_the_last_cent(desk: Callable[..., Desk]) -> None:
     """All that the sale left is reserved by a purchase; the fees of the sale come first."""
     market = desk(CHEAP)
@@ -233,7 +234,7 @@ def test_a_short_call_is_assigned_the_evening_before_the_dividend(desk: Callable
         ("2026-11-19 20:59", "XYZ", "107.99", "108.01"),
         ("2026-11-19 20:59", call, "8.20", "8.40"),
         ("2026-11-20 15:00", "XYZ", "107.00", "107.10"),
-    ], Calendar(dividends=[dividend]))  # fmt: skip
+    ], Calendar(actions=[dividend]))  # fmt: skip
     market.advance("2026-11-19 15:00")
     account, holder, seller = market.open(), market.open(), market.open()
     market.trade(account, "+200 XYZ")
@@ -265,7 +266,7 @@ def test_a_dividend_is_paid_on_its_pay_date_by_what_was_held_before_the_ex_date(
         symbol="ABC", ex_date=date(2026, 11, 20), amount=D("0.2625"), pay_date=date(2026, 11, 28)
     )
     rows = [("2026-11-19 15:00", "ABC", "50.00", "50.00"), ("2026-11-20 15:00", "ABC", "50.00", "50.00")]
-    market = desk(rows, Calendar(dividends=[dividend]))
+    market = desk(rows, Calendar(actions=[dividend]))
     market.advance("2026-11-19 15:00")
     before, after = market.open(), market.open()
     market.trade(before, "+150 ABC")

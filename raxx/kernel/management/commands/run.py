@@ -212,6 +212,7 @@ def _greeting(base: str, demo: dict[str, Any]) -> str:
     return f"""
   Raxx is up.
 
+    sign up      {base}/sign-up
     API docs     {base}/api/docs/
     demo key id  {demo["key_id"]}
     secret       {demo["secret"]}

@@ -7,10 +7,13 @@ from hashlib import sha256
 
 import msgspec
 
-from mbt.engine import buying_power, tickets, timing
+from mbt.engine import buying_power, expiry, tickets, timing
 from mbt.engine.buying_power import AccountView, Holds
 from mbt.engine.orders import FillPreference, Leg, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
+from raxx.kernel.clock import show_exchange_moment
+from raxx.kernel.errors import RaxxError
+from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Sessions
@@ -25,6 +28,13 @@ class Role(StrEnum):
     ENTRY = "entry"
     TAKE_PROFIT = "take_profit"
     STOP_LOSS = "stop_loss"
+
+
+class ClosingOnly(RaxxError):
+    """The contract is about to expire: nothing is opened in it any more."""
+
+    code = "CLOSING_ONLY"
+    http_status = 422
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,10 +73,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def only_closes(self) -> bool:
         """Whether it adds no risk: it closes what is held, or waits to close what an accepted entry will bring."""
-        parts = [(leg.symbol, leg.ratio) for leg in self.legs] or [(self.symbol, 1)]
-        return self.is_held or all(
-            self.position_holds.get(symbol, 0) >= self.qty * ratio for symbol, ratio in parts
-        )
+        return self.is_held or all(map(self.closes, [leg.symbol for leg in self.legs] or [self.symbol]))
+
+    def closes(self, symbol: str) -> bool:
+        """Whether all that it trades of a symbol closes what is held."""
+        ratio = next((leg.ratio for leg in self.legs if leg.symbol == symbol), 1)
+        return self.position_holds.get(symbol, Decimal(0)) >= self.qty * ratio
 
 
 def accept(
@@ -78,7 +90,7 @@ def accept(
 
     `instruments` are those of `ticket.symbols`. `reserved`: what an exit holds whose place this one takes; only its
     prices have changed, so it needs no more. Raises InvalidInput for terms that make no order, and a denial
-    (OutsideSession, ContractExpired, NoPrice, InsufficientBuyingPower, InsufficientQuantity) for an order that
+    (OutsideSession, ContractExpired, ClosingOnly, NoPrice, InsufficientBuyingPower, InsufficientQuantity) for an order that
     cannot be taken now.
     """
     tickets.check_terms(ticket, instruments)
@@ -86,10 +98,22 @@ def accept(
     drafts = _drafts(ticket, instruments, account=account, sessions=sessions, now_ns=now_ns)
     main = drafts[0]
     holds = reserved or buying_power.holds(ticket, instruments, account=account, quotes=quotes)
-    return (
-        msgspec.structs.replace(main, cash_hold=holds.cash, position_holds=holds.positions, qty=holds.qty),
-        *drafts[1:],
-    )
+    main = msgspec.structs.replace(main, cash_hold=holds.cash, position_holds=holds.positions, qty=holds.qty)
+    for instrument in instruments if reserved is None else ():
+        if instrument.expiry is not None and not main.closes(instrument.symbol):
+            _check_not_closing_only(instrument, sessions, now_ns)
+    return main, *drafts[1:]
+
+
+def _check_not_closing_only(instrument: Instrument, sessions: Sessions, now_ns: int) -> None:
+    until_ns = expiry.no_opening_ns(listing.terms_of(instrument, sessions))
+    if now_ns >= until_ns:
+        raise ClosingOnly(
+            f"{instrument.symbol} can only be closed since {show_exchange_moment(until_ns)[:16]} ET: it is about to expire."
+            " Choose a later expiration.",
+            field="symbol", rule="on its last afternoon a contract can only be closed", value=instrument.symbol,
+            remedy="Choose a later expiration.",
+        )  # fmt: skip
 
 
 def _drafts(

@@ -315,9 +315,9 @@ class Auditor:
             )
         session = self.world.sessions.current_or_next(at_ns, order.hours)
         require(session.is_open(at_ns, order.hours), "no fill while its hours are closed", order)
-        for halt in self.world.halts:
-            halted = halt.symbol == order.underlying and halt.at_ns < at_ns < halt.until_ns
-            require(not halted, "no fill while its stock is halted", order)
+        halts = [h for h in self.world.halts if h.symbol == order.underlying and h.at_ns < at_ns]
+        # The newest word holds: a halt may be called off early.
+        require(not halts or at_ns >= halts[-1].until_ns, "no fill while its stock is halted", order)
         for part in execution.parts:
             age = at_ns - part.quote.ts
             require(

@@ -1,6 +1,6 @@
 """The account in its week: carries out operations, and the events that the calendar brings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from uuid import UUID
@@ -210,9 +210,9 @@ class World:
         self.life.matcher.skip_to(quotes.values())
         self.life.note(quotes.values())
         self.names, self.declared, self._owed, self._charged, self._accruals = {}, [], [], 0, []
-        for halt in self.halts:
-            if halt.until_ns > operation.at_ns:
-                self.life.halt(halt.symbol, until_ns=halt.until_ns)
+        for symbol, until_ns in {halt.symbol: halt.until_ns for halt in self.halts}.items():
+            if until_ns > operation.at_ns:
+                self.life.halt(symbol, until_ns=until_ns)
         return DONE
 
     def _named(self, taken: list[Working]) -> Outcome:
@@ -233,8 +233,18 @@ class World:
             symbol, qty, book=life.account.positions, terms=self.terms_held(), prices=life.marks,
             means=self.means(frozenset({symbol}), operation.at_ns), now_ns=operation.at_ns,
         )  # fmt: skip
+        if life.profile.type is AccountType.CASH:
+            self._require_cover(life, found.postings)
         life.post(found.postings, operation.at_ns)
         return DONE
+
+    def _require_cover(self, life: Life, postings: Sequence[Posting]) -> None:
+        """An exercise must not take the shares that cover short calls. Raises UncoveredShort."""
+        after = {symbol: held.qty for symbol, held in life.account.positions.items()}
+        for posting in postings:
+            after[posting.symbol] = after.get(posting.symbol, ZERO) + posting.qty
+        rest = [margin.Holding(life.instrument(symbol), qty) for symbol, qty in after.items() if qty]
+        margin.cash_requirement(rest, marks={**life.marks, **_ones(rest)}, classes=life.classes())
 
     def _risk_close(self, at_ns: int, life: Life) -> Outcome:
         terms = self.terms_held()

@@ -150,6 +150,35 @@ def test_orders_of_a_contract_that_expires_today() -> None:
         assert books.verify(trader.account.id) == (1, [])
 
 
+def test_on_its_last_afternoon_a_contract_can_only_be_closed() -> None:
+    """Options of this fund trade until 16:15, so from 15:30 on; those of others from 15:15."""
+    with exchange("20 15:29:50") as market:
+        trader = margin_trader(market)
+        today = option("100C!")
+        held_now = send(trader, {**call("market", order_class="simple"), "symbol": today, "qty": "3"})
+        play(market, ["100C! 3.00 3.20"])
+        assert state(trader, held_now["id"])[0] == "filled"
+        exit_later = send(
+            trader, {**call("limit", "gtc", side="sell", limit_price="9.00"), "symbol": today, "qty": "1"}
+        )
+        move_to(market, "20 15:30")
+        market.quote("SPY", "99.98", "100.02")
+        details = refused(trader, {**call("limit", limit_price="1.00"), "symbol": today}, 422, "CLOSING_ONLY")
+        assert (details["field"], details["value"]) == ("symbol", today)
+        for opening in (
+            package("+1 100C! -1 105C", order_type="limit", limit_price="-1.00"),
+            {**call("limit", limit_price="1.00", order_class="bracket", take_profit={"limit_price": "5.00"},
+                    stop_loss={"stop_price": "0.50"}), "symbol": today},
+        ):  # fmt: skip
+            refused(trader, opening, 422, "CLOSING_ONLY")
+        assert trader.replace(exit_later["id"], limit_price="8.00").status_code == 200
+        roll = send(trader, package("-1 100C! +1 100C", order_type="limit", limit_price="0.50"))
+        assert [leg["effect"] for leg in roll["legs"]] == ["close", "open"]
+        send(trader, {**call("limit", side="sell", limit_price="3.00"), "symbol": today, "qty": "1"})
+        send(trader, call("limit", limit_price="1.00"))  # the others are as free as ever
+        assert books.verify(trader.account.id) == (1, [])
+
+
 def test_market_orders_outside_of_hours() -> None:
     """Of a stock they wait for the open; of options nobody could price them."""
     with exchange("20 17:00") as market:

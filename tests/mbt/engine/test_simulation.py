@@ -46,7 +46,7 @@ from raxx.market.sessions import Hours
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATIONS = 1_000_000 if os.environ.get("RAXX_SOAK") else 100_000
-SEEDS = (1, 10_001, 20_001, 30_001)
+SEEDS = (1, 20_001, 30_001, 40_001)
 CENT = D("0.01")
 
 Break = Callable[[World, Operation], bool]

@@ -4,8 +4,10 @@ from django.db import migrations, models
 # What was said by two names before is one switch in two modes.
 MOVE = """
 DROP FUNCTION console_gate();
-INSERT INTO console_switches_scoped (key, mode, reason, changed_at, changed_by)
-SELECT 'broker:mbt', CASE name WHEN 'MBT_TRADING_DISABLED' THEN 'halted' ELSE 'reducing' END, reason, changed_at, changed_by
+INSERT INTO console_switches_scoped
+       (key, mode, reason, changed_at, changed_by, release_to, release_asked_by, release_reason)
+SELECT 'broker:mbt', CASE name WHEN 'MBT_TRADING_DISABLED' THEN 'halted' ELSE 'reducing' END, reason, changed_at, changed_by,
+       '', '', ''
   FROM console_switches WHERE is_on ORDER BY name DESC LIMIT 1;
 """
 

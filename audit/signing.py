@@ -7,7 +7,6 @@ What is signed is `raxx.audit.<kind>.v1`, a newline, and the facts as JSON with 
 """
 
 import hashlib
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -94,17 +93,8 @@ def _development_file() -> Path:
 
 @lru_cache(maxsize=8)
 def _development_secret(file: Path) -> str:
-    """The first of several makers wins, and nobody reads half a key."""
     if not file.exists():
-        draft = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(secrets.token_hex(32))
-        try:
-            os.link(draft, file)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        embedded.write_once(file, secrets.token_hex(32))
     return file.read_text().strip()
 
 

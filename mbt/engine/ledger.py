@@ -10,6 +10,12 @@ from hashlib import sha256
 
 import msgspec
 
+from mbt.engine.account import Part
+from mbt.engine.fills import Fill
+from mbt.engine.orders import Order
+from raxx.kernel.clock import from_ns, to_ns
+from raxx.kernel.money import from_ticks
+
 
 class OrderLine(msgspec.Struct, frozen=True, gc=False):
     """One order and its end. `limit` in dollars or None; `closed_ns` None while it is open."""
@@ -25,6 +31,15 @@ class OrderLine(msgspec.Struct, frozen=True, gc=False):
     status: str
     closed_ns: int | None
     reason: str
+
+    @classmethod
+    def of(cls, order: Order, name: str, status: str, closed_ns: int | None, reason: str) -> "OrderLine":
+        """`closed_ns` as fine as the engine knows it."""
+        return cls(
+            name, order.symbol, order.side, order.type, order.tif, order.qty,
+            None if order.limit is None else from_ticks(order.limit), whole_us(order.accepted_ns), status,
+            None if closed_ns is None else whole_us(closed_ns), reason,
+        )  # fmt: skip
 
 
 class FillLine(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +58,15 @@ class FillLine(msgspec.Struct, frozen=True, gc=False):
     ask_size: int
     rule: str
     rule_version: int
+
+    @classmethod
+    def of(cls, name: str, part: Part, fill: Fill, at_ns: int) -> "FillLine":
+        """What the order `name` traded of one symbol by `fill`."""
+        quote = part.quote
+        return cls(
+            name, part.symbol, part.side, part.qty, from_ticks(part.price), whole_us(at_ns), quote.ts,
+            from_ticks(quote.bid), quote.bid_size, from_ticks(quote.ask), quote.ask_size, fill.rule, fill.version,
+        )  # fmt: skip
 
 
 class ActivityLine(msgspec.Struct, frozen=True, gc=False):
@@ -113,3 +137,8 @@ def _plain(value: object) -> str:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}" if value else "0"
     return "" if value is None else str(value)
+
+
+def whole_us(ns: int) -> int:
+    """Nanoseconds cut to the microsecond, which is as fine as the database keeps an instant."""
+    return to_ns(from_ns(ns))

@@ -22,7 +22,7 @@ from mbt.engine.cost import Trade
 from mbt.engine.fills import Fill, Why
 from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes, without_cover
 from mbt.engine.intake import Draft, Role
-from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
+from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine, whole_us
 from mbt.engine.margin import OptionClass
 from mbt.engine.matching import (
     Activated,
@@ -46,7 +46,7 @@ from mbt.engine.orders import (
     Side,
 )
 from mbt.engine.tickets import LegTicket, Ticket
-from raxx.kernel.clock import exchange_date, from_ns, to_ns
+from raxx.kernel.clock import exchange_date
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market import listing
@@ -209,11 +209,16 @@ class Account:
 
     def ledger(self) -> Ledger:
         """The whole record as plain lines."""
-        names = {order_id: working.name for order_id, working in self.orders.items()}
         return Ledger(
             cash=self.cash,
-            orders=[_order_line(working) for working in self.orders.values()],
-            fills=[line for execution in self.executions for line in _fill_lines(execution, names)],
+            orders=[
+                OrderLine.of(w.order, w.name, w.status, w.closed_ns, w.reason) for w in self.orders.values()
+            ],
+            fills=[
+                FillLine.of(self.orders[execution.order.id].name, part, execution.fill, execution.at_ns)
+                for execution in self.executions
+                for part in execution.parts
+            ],
             activities=[
                 ActivityLine(e.posting.kind, e.posting.symbol, e.posting.cash, whole_us(e.at_ns), e.name)
                 for e in self.entries
@@ -599,11 +604,6 @@ def ticket_of(working: Working, exits: Sequence[Working] = ()) -> Ticket:
     )  # fmt: skip
 
 
-def whole_us(ns: int) -> int:
-    """Nanoseconds cut to the microsecond, which is as fine as the database keeps an instant."""
-    return to_ns(from_ns(ns))
-
-
 def _sells(working: Working) -> bool:
     """Whether it would take something away when it fills. Exits that share a quantity count once, those that
     wait not at all."""
@@ -630,26 +630,6 @@ def _in_place_of(old: Working, draft: Draft) -> Draft:
         cash_hold=ZERO if is_held else draft.cash_hold,
         position_holds=draft.position_holds if old.reserved.positions else {},
     )  # fmt: skip
-
-
-def _order_line(working: Working) -> OrderLine:
-    order = working.order
-    return OrderLine(
-        working.name, order.symbol, order.side, order.type, order.tif, order.qty,
-        from_ticks(order.limit) if order.limit is not None else None, whole_us(order.accepted_ns), working.status,
-        None if working.closed_ns is None else whole_us(working.closed_ns), working.reason,
-    )  # fmt: skip
-
-
-def _fill_lines(execution: Execution, names: Mapping[UUID, str]) -> Iterable[FillLine]:
-    fill = execution.fill
-    for part in execution.parts:
-        quote = part.quote
-        yield FillLine(
-            names[execution.order.id], part.symbol, part.side, part.qty, from_ticks(part.price),
-            whole_us(execution.at_ns), quote.ts, from_ticks(quote.bid), quote.bid_size, from_ticks(quote.ask),
-            quote.ask_size, fill.rule, fill.version,
-        )  # fmt: skip
 
 
 def _ticks(price: Decimal | None) -> int | None:

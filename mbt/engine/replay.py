@@ -16,7 +16,7 @@ import msgspec
 
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
 from mbt.engine.fills import Fill, Why
-from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine
+from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine, whole_us
 from mbt.engine.matching import (
     Activated,
     Advanced,
@@ -30,8 +30,7 @@ from mbt.engine.matching import (
 )
 from mbt.engine.orders import Order, OrderStatus
 from mbt.engine.search import NO_ROW, Lookout, TapeIndex
-from raxx.kernel.clock import from_ns, to_ns
-from raxx.kernel.money import from_ticks, up_to_cents
+from raxx.kernel.money import up_to_cents
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
 
@@ -89,7 +88,7 @@ class _Account:
     def close(self, order_id: UUID, status: OrderStatus, at_ns: int | None, reason: str) -> None:
         over = self.open.pop(order_id)
         self.held -= over.hold
-        self.orders.append(_order_line(over, status, at_ns, reason))
+        self.orders.append(OrderLine.of(over.order, over.command.client_order_id, status, at_ns, reason))
 
     def cancel(self, matcher: Matcher, command: Cancel) -> None:
         """End an order, and those that end with it."""
@@ -140,7 +139,7 @@ class _Account:
             self.close(order.id, OrderStatus.REJECTED, decision.at_ns, booked)
             return
         for part, posting in zip(parts, booked, strict=True):
-            self._post(working.command.client_order_id, part, posting, fill, whole_us(decision.at_ns))
+            self._post(working.command.client_order_id, part, posting, fill, decision.at_ns)
         if order.notional is not None:
             working.order = msgspec.structs.replace(order, qty=fill.qty)
         if decision.leaves:
@@ -155,12 +154,8 @@ class _Account:
         self.cash += posting.cash
         self.positions[part.symbol] = post(self.positions.get(part.symbol, Position()), posting)
         self.realized[part.symbol] = self.realized.get(part.symbol, Decimal(0)) + posting.realized
-        quote = part.quote
-        self.fills.append(FillLine(
-            name, part.symbol, part.side, part.qty, from_ticks(part.price), at_ns, quote.ts, from_ticks(quote.bid),
-            quote.bid_size, from_ticks(quote.ask), quote.ask_size, fill.rule, fill.version,
-        ))  # fmt: skip
-        self.activities.append(ActivityLine("fill", part.symbol, posting.cash, at_ns, name))
+        self.fills.append(FillLine.of(name, part, fill, at_ns))
+        self.activities.append(ActivityLine("fill", part.symbol, posting.cash, whole_us(at_ns), name))
 
 
 class Stream(Protocol):
@@ -305,17 +300,3 @@ def replay(
         activities=account.activities,
         positions=lines,
     )
-
-
-def _order_line(over: _Open, status: OrderStatus, closed_ns: int | None, reason: str) -> OrderLine:
-    order = over.order
-    return OrderLine(
-        over.command.client_order_id, order.symbol, order.side, order.type, order.tif, order.qty,
-        from_ticks(order.limit) if order.limit is not None else None, whole_us(order.accepted_ns), status,
-        None if closed_ns is None else whole_us(closed_ns), reason,
-    )  # fmt: skip
-
-
-def whole_us(ns: int) -> int:
-    """Nanoseconds cut to the microsecond, which is as fine as the database keeps an instant."""
-    return to_ns(from_ns(ns))

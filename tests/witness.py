@@ -64,10 +64,10 @@ WITHOUT_A_ROW: Mapping[str, str] = {
     "console.services.jobs.succeeded": "console_jobs is no state",
     "console.services.jobs.failed": "console_jobs is no state",
     "console.services.jobs.watch": "console_jobs is no state",
-    "mbt.services.day_end.begin": "mbt_engine_state is no state of anybody's",
-    "mbt.services.fill_store.write_nearest": "how near the market came to an order",
-    "mbt.services.fill_store.write_position": "mbt_engine_state is no state of anybody's",
-    "mbt.services.halts.record": "mbt_halts is what a feed said",
+    "mbt.services.events.schedule.begin": "mbt_engine_state is no state of anybody's",
+    "mbt.services.fills.store.write_nearest": "how near the market came to an order",
+    "mbt.services.fills.store.write_position": "mbt_engine_state is no state of anybody's",
+    "mbt.services.engine.halts.record": "mbt_halts is what a feed said",
     "raxx.market.services.instruments.load": "market_instruments is what a feed can quote",
 }
 

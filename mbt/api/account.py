@@ -9,7 +9,9 @@ from rest_framework.response import Response
 from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
-from mbt.services import accounts, closing, day_trading, settling
+from mbt.services import accounts
+from mbt.services.orders import closing
+from mbt.services.restrictions import day_trading, settling
 from raxx.kernel import clock
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply

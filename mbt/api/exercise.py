@@ -9,7 +9,9 @@ from mbt.api import forms, shapes
 from mbt.api.forms import When
 from mbt.api.views import PaperApi
 from mbt.models import ExerciseInstruction
-from mbt.services import event_store, instructions
+from mbt.selectors.accounts import instructions_of
+from mbt.selectors.markets import symbols_around, with_tickers
+from mbt.services.events import instructions
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply
 from raxx.market.contracts import parse_symbol
@@ -39,7 +41,7 @@ class ExerciseApi(PaperApi):
             )  # fmt: skip
             shape = shapes.ExerciseShape(symbol=symbol, activities=[], instruction=shapes.instruction(given))
             return reply(shape)
-        wanted = event_store.symbols_around(account.id) | event_store.with_tickers([symbol])
+        wanted = symbols_around(account) | with_tickers([symbol])
         market = selectors.market(account.feed, sorted(wanted))
         done = instructions.exercise(
             account=account, symbol=symbol, qty=asked.get("qty"), request_id=asked.get("client_request_id"),
@@ -91,7 +93,7 @@ class InstructionsApi(PaperApi):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """By symbol."""
-        found = event_store.instructions_of(self.account(request).id)
+        found = instructions_of(self.account(request).id)
         return reply([shapes.instruction(row) for row in found])
 
 

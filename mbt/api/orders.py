@@ -11,7 +11,8 @@ from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
 from mbt.engine.explain import Explanation
-from mbt.services import orders, previews
+from mbt.services import orders
+from mbt.services.orders import previews
 from raxx.kernel.api import schema
 from raxx.kernel.api.envelope import reply
 from raxx.kernel.api.pagination import newest_first

@@ -13,9 +13,9 @@ from mbt.engine.orders import OrderStatus
 from mbt.engine.settlement import still_due
 from mbt.models import Account, Activity, ExerciseInstruction, Order, Violation
 from mbt.selectors import AccountSummary, Holding, MarginSummary, structure_of
-from mbt.services.closing import Closed
-from mbt.services.day_trading import Summary as DayTrades
-from mbt.services.previews import Previewed
+from mbt.services.orders.closing import Closed
+from mbt.services.orders.previews import Previewed
+from mbt.services.restrictions.day_trading import Summary as DayTrades
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks
 from raxx.market.sessions import Hours

@@ -4,7 +4,7 @@ Each fill gives exact, unrounded items; the day's items of an account are summed
 the cent, once. Sources and worked examples: docs/rules/fees.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -196,6 +196,18 @@ PASSED_ON = Schedule(name="regulators' fees", fees=frozenset(Fee) - {Fee.COMMISS
 PASSED_ON_WITH_HOLIDAY = Schedule(
     name="regulators' fees, TAF holiday passed on", fees=PASSED_ON.fees, holidays=(TAF_HOLIDAY_2026,)
 )
+# What an account's `fee_schedule` names.
+SCHEDULES: Mapping[str, Schedule] = {
+    "none": NOTHING,
+    "regulatory": PASSED_ON,
+    "regulatory_holiday": PASSED_ON_WITH_HOLIDAY,
+    "per_unit": Schedule(
+        name="regulators' fees and a commission per unit", fees=PASSED_ON.fees, commission=PER_UNIT
+    ),
+    "per_order": Schedule(
+        name="regulators' fees and a commission per order", fees=PASSED_ON.fees, commission=PER_ORDER
+    ),
+}
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

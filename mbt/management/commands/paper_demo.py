@@ -20,8 +20,8 @@ from mbt.engine.ledger import EventLine, digest
 from mbt.engine.orders import OrderStatus
 from mbt.management.commands.run_engine import speed
 from mbt.models import Account, Order
-from mbt.services import day_end
-from mbt.services.paper_day import PaperDay
+from mbt.services.engine.paper_day import PaperDay
+from mbt.services.events import schedule
 from raxx.kernel import clock, valkey
 from raxx.kernel.clock import SECOND_NS, from_ns, show_exchange_moment, show_exchange_time
 from raxx.kernel.errors import RaxxError
@@ -132,7 +132,7 @@ class Command(BaseCommand):
                         day.replace(sent[name], limit_price=limit, client_order_id=f"{name}-moved")
         day.advance(session.close_ns)
         # What trades longer than stocks do, assignments and fees still come; nothing of this plan trades any more.
-        day.pass_quietly(day_end.last_moment_ns(session))
+        day.pass_quietly(schedule.last_moment_ns(session))
 
     # -- telling -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 from audit.models import AuditEntry
 from mbt import books
 from mbt.models import Account, Violation
-from mbt.services import settling
+from mbt.services.restrictions import settling
 from raxx.kernel.clock import to_ns
 from tests.mbt.paper_tools import Market, Trader, problem
 

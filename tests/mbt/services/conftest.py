@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mbt.services.day_end import NOTHING_KNOWN, Calendar
+from mbt.services.events.schedule import NOTHING_KNOWN, Calendar
 from raxx.market.feeds.replay import ReplayFeed
 from tests.conftest import Database
 from tests.mbt.services.desk import Desk, Rows, tape

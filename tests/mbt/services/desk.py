@@ -13,10 +13,11 @@ from mbt.engine.orders import OrderClass, OrderStatus, OrderType, Side, TimeInFo
 from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Account, Order, Position
 from mbt.selectors import AccountRef
-from mbt.services import event_store, orders
+from mbt.selectors.markets import quotes_of, symbols_around, with_tickers
+from mbt.services import orders
 from mbt.services.accounts import open_account
-from mbt.services.day_end import NOTHING_KNOWN, Calendar
 from mbt.services.engine import Engine
+from mbt.services.events.schedule import NOTHING_KNOWN, Calendar
 from raxx.identity.services.users import register
 from raxx.kernel.clock import now, to_ns
 from raxx.kernel.ids import new_id
@@ -93,10 +94,10 @@ class Desk:
 
     def send(self, account: AccountRef, ticket: Ticket) -> Order:
         """Through the ordinary service, at the engine's instant."""
-        wanted = event_store.symbols_around(account.id) | event_store.with_tickers(ticket.symbols)
+        wanted = symbols_around(account) | with_tickers(ticket.symbols)
         order = orders.submit(
             account=account, ticket=ticket, now_ns=self.engine.now_ns,
-            quotes=event_store.quotes_of(wanted, self.engine.last_quote), actor=SHOP,
+            quotes=quotes_of(wanted, self.engine.last_quote), actor=SHOP,
         ).order  # fmt: skip
         self.engine.take_in([order.pk])
         return order

@@ -25,8 +25,9 @@ from mbt.engine.orders import OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
 from mbt.models import Activity, AdjustedClass, CorporateAction, EngineState, Order, Position
 from mbt.selectors import AccountRef
-from mbt.services import corporate_actions, events
-from mbt.services.day_end import Calendar
+from mbt.services.events import corporate_actions
+from mbt.services.events.applying import apply_event
+from mbt.services.events.schedule import Calendar
 from tests.mbt.services.desk import Desk, Rows, at, cash, held, realized, ticket
 
 FRIDAY = date(2026, 11, 20)
@@ -332,7 +333,7 @@ def test_a_crash_between_accounts_splits_everybody_once(
         pass
 
     done = 0
-    apply_event, note = events.apply_event, corporate_actions._note
+    note = corporate_actions._note
 
     def dying(*args: object, **kwargs: object) -> object:
         nonlocal done

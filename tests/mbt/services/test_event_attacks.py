@@ -15,10 +15,12 @@ from mbt.engine.ledger import digest
 from mbt.engine.orders import TimeInForce
 from mbt.models import Activity, EngineState, Order, Position
 from mbt.selectors import AccountRef
-from mbt.services import day_end, events, fills
-from mbt.services.day_end import Calendar, Moment
-from mbt.services.event_store import QuoteOf
-from mbt.services.events import Effects
+from mbt.selectors.markets import QuoteOf
+from mbt.services import fills
+from mbt.services.events import schedule
+from mbt.services.events.applying import Effects
+from mbt.services.events.prices import record_price
+from mbt.services.events.schedule import Calendar, Moment
 from raxx.kernel.clock import now
 from raxx.market.sessions import Sessions
 from tests.mbt.services.desk import Desk, Rows, at, cash, held, ticket
@@ -105,11 +107,11 @@ def test_death_before_and_after_every_event_changes_nothing(
     everything but the note that it is. RAXX_SOAK: on every day of it."""
     whole = a_week(desk(ROWS, KNOWN, name="replay:whole"))
     market = desk(ROWS, KNOWN, name="replay:dying")
-    carry_out, advance = day_end.carry_out, Desk.advance
+    carry_out, advance = schedule.carry_out, Desk.advance
     crashes: dict[int, int] = {}
 
     def dying(
-        moment: Moment, *, feed: str, sessions: Sessions, quote_of: QuoteOf, known: Calendar, quotes_of: day_end.QuotesOf
+        moment: Moment, *, feed: str, sessions: Sessions, quote_of: QuoteOf, known: Calendar, quotes_of: schedule.QuotesOf
     ) -> Effects:  # fmt: skip
         times = 3
         if SOAK or {due.session.date for due in moment.steps} & EVENTFUL:
@@ -138,7 +140,7 @@ def test_death_before_and_after_every_event_changes_nothing(
             else:
                 return
 
-    monkeypatch.setattr(day_end, "carry_out", dying)
+    monkeypatch.setattr(schedule, "carry_out", dying)
     monkeypatch.setattr(Desk, "advance", stubborn)
     assert a_week(market) == whole
     assert len(crashes) >= (60 if SOAK else 39)
@@ -157,16 +159,16 @@ def test_two_engines_on_one_record_do_everything_once(desk: Market) -> None:
         market.engine.feed.start(EngineState.objects.get().position_ns)
         market.advance(text)
         before = selectors.ledger(account.id)
-        moment = day_end.next_moment(other.feed.sessions, at("2026-11-19 21:00"))
+        moment = schedule.next_moment(other.feed.sessions, at("2026-11-19 21:00"))
         while moment.at_ns <= at(text):
-            day_end.carry_out(
+            schedule.carry_out(
                 moment,
                 feed=market.feed.name,
                 sessions=other.feed.sessions,
                 quote_of=other.engine.last_quote,
                 known=KNOWN,
             )
-            moment = day_end.next_moment(other.feed.sessions, moment.at_ns)
+            moment = schedule.next_moment(other.feed.sessions, moment.at_ns)
         assert digest(selectors.ledger(account.id)) == digest(before)
     assert books.verify()[1] == []
 
@@ -231,7 +233,7 @@ def test_missing_prices_hold_up_only_what_needs_them(desk: Market) -> None:
     market.advance("2026-11-20 21:00")
     assert set(held(known)) == {"XYZ"}
     assert set(held(unknown)) == {"DEF261120C00010000"}
-    events.record_price(
+    record_price(
         feed=market.feed.name, symbol="DEF", at_ns=at("2026-11-20 21:00"), price=D("12.00"), source="official"
     )
     market.advance("2026-11-20 21:15")

@@ -18,8 +18,11 @@ from mbt.engine.ledger import digest
 from mbt.engine.orders import OrderType, TimeInForce
 from mbt.models import Account, Activity, EngineState, Order, Position, SettlementPrice
 from mbt.selectors import AccountRef
-from mbt.services import day_end, events, orders
-from mbt.services.day_end import Calendar, Moment, Step
+from mbt.services import orders
+from mbt.services.events import schedule
+from mbt.services.events.expirations import expire_options
+from mbt.services.events.prices import record_price
+from mbt.services.events.schedule import Calendar, Moment, Step
 from raxx.kernel.models import OutboxEvent
 from raxx.market import calendar
 from raxx.market.feeds.replay import ReplayFeed
@@ -37,10 +40,10 @@ FRIDAY = date(2026, 11, 20)
 
 def moments(first: str, last: str, name: str) -> Iterator[Moment]:
     sessions = calendar.of_feed(name)
-    moment = day_end.next_moment(sessions, at(first) - 1)
+    moment = schedule.next_moment(sessions, at(first) - 1)
     while moment.at_ns <= at(last):
         yield moment
-        moment = day_end.next_moment(sessions, moment.at_ns)
+        moment = schedule.next_moment(sessions, moment.at_ns)
 
 
 def test_a_day_in_new_york() -> None:
@@ -73,7 +76,7 @@ def test_a_day_that_never_closes_ends_at_midnight_where_the_next_begins() -> Non
 def test_beyond_the_calendar_nothing_is_due() -> None:
     sessions = calendar.xnys()
     last = list(sessions)[-1]
-    assert day_end.next_moment(sessions, day_end.last_moment_ns(last)) == day_end.NEVER
+    assert schedule.next_moment(sessions, schedule.last_moment_ns(last)) == schedule.NEVER
 
 
 # -- late classes and opening prices -------------------------------------------------------------------
@@ -299,7 +302,7 @@ def test_an_event_is_recorded_and_announced_once(desk: Callable[..., Desk]) -> N
         ]
         told = OutboxEvent.objects.filter(topic="mbt.accounts", key=str(account.id))
         assert [event.payload["event"] for event in told] == ["exercise"]
-        events.expire_options(
+        expire_options(
             feed=market.feed.name, sessions=market.feed.sessions, at_ns=at("2026-11-20 21:00"),
             quote_of=market.engine.last_quote,
         )  # fmt: skip
@@ -307,7 +310,7 @@ def test_an_event_is_recorded_and_announced_once(desk: Callable[..., Desk]) -> N
 
 def test_an_official_price_is_never_changed(fresh_db: Database) -> None:
     for price, is_new in (("10.00", True), ("11.00", False)):
-        assert is_new is events.record_price(
+        assert is_new is record_price(
             feed="replay:x", symbol="ABC", at_ns=at("2026-11-20 21:00"), price=D(price),
             source=SettlementPrice.Source.OFFICIAL,
         )  # fmt: skip

@@ -17,7 +17,10 @@ from mbt import books, selectors
 from mbt.engine.ledger import digest
 from mbt.engine.orders import TimeInForce
 from mbt.models import Account, Activity, EngineState, Order, Position, SettlementPrice
-from mbt.services import day_end, events, fills
+from mbt.services import fills
+from mbt.services.events import schedule
+from mbt.services.events.prices import record_price
+from mbt.services.events.risk_closes import RISK_ORDER
 from raxx.kernel.clock import from_ns, now
 from raxx.market.feeds.replay import ReplayFeed
 from raxx.market.feeds.tape import Tape, read_tape
@@ -52,7 +55,7 @@ def goog(tapes: Path) -> Desk:
 
 
 def official(desk: Desk, symbol: str = "GOOG", price: str = "748.40", at_ns: int = CLOSE) -> None:
-    events.record_price(
+    record_price(
         feed=desk.feed.name, symbol=symbol, at_ns=at_ns, price=D(price),
         source=SettlementPrice.Source.OFFICIAL, actor=SHOP,
     )  # fmt: skip
@@ -156,7 +159,7 @@ def test_every_structure_settles_for_what_it_is_worth_at_the_official_price(goog
             goog.trade(accounts[name], *legs)
     goog.advance("2015-12-24 17:59")
     assert Position.objects.filter(closed_at__isnull=True, asset_class="option").exists()
-    assert not Order.objects.filter(client_order_id__startswith=events.RISK_ORDER).exists()
+    assert not Order.objects.filter(client_order_id__startswith=RISK_ORDER).exists()
 
     goog.advance("2015-12-24 18:00")
 
@@ -174,12 +177,12 @@ def test_every_structure_settles_for_what_it_is_worth_at_the_official_price(goog
 
     # Everything again, by every moment of the day: nothing changes.
     before = [digest(ledger) for ledger in ledgers(accounts.values())]
-    moment = day_end.next_moment(goog.feed.sessions, at("2015-12-24 09:00"))
+    moment = schedule.next_moment(goog.feed.sessions, at("2015-12-24 09:00"))
     while moment.at_ns <= CLOSE:
-        day_end.carry_out(
+        schedule.carry_out(
             moment, feed=goog.feed.name, sessions=goog.feed.sessions, quote_of=goog.engine.last_quote
         )
-        moment = day_end.next_moment(goog.feed.sessions, moment.at_ns)
+        moment = schedule.next_moment(goog.feed.sessions, moment.at_ns)
     assert [digest(ledger) for ledger in ledgers(accounts.values())] == before
     goog.advance("2015-12-28 15:00")
     assert [digest(ledger) for ledger in ledgers(accounts.values())] == before

@@ -10,7 +10,7 @@ from mbt import books
 from mbt.engine.orders import OrderStatus, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
 from mbt.models import Fill, Order
-from mbt.services.paper_day import PaperDay
+from mbt.services.engine.paper_day import PaperDay
 from raxx.kernel.clock import to_ns
 from raxx.market.feeds.replay import ReplayFeed
 

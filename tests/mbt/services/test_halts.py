@@ -9,7 +9,7 @@ import pytest
 from mbt.engine.orders import OrderStatus
 from mbt.models import Halt, Order
 from mbt.services.engine import Engine
-from mbt.services.halts import known_at
+from mbt.services.engine.halts import known_at
 from raxx.kernel.clock import SECOND_NS, to_ns
 from raxx.kernel.ids import new_id
 from raxx.market.feeds.base import Batch

@@ -11,8 +11,10 @@ from mbt.engine.assignment import CannotExercise
 from mbt.engine.orders import TimeInForce
 from mbt.models import Account, Activity, ExerciseInstruction, Order
 from mbt.selectors import AccountRef
-from mbt.services import event_store, instructions
-from mbt.services.instructions import CannotInstruct, Exercised, Kind, RequestIdReused
+from mbt.selectors.accounts import instructions_of
+from mbt.selectors.markets import quotes_of, symbols_around, with_tickers
+from mbt.services.events import instructions
+from mbt.services.events.instructions import CannotInstruct, Exercised, Kind, RequestIdReused
 from raxx.kernel.errors import InvalidInput, NotFound
 from tests.mbt.services.desk import SHOP, Desk, Rows, cash, held, realized, ticket
 
@@ -43,10 +45,10 @@ def market(desk: Market) -> Desk:
 def exercise(
     market: Desk, account: AccountRef, symbol: str, qty: int | None = None, name: str | None = None
 ) -> Exercised:
-    wanted = event_store.symbols_around(account.id) | event_store.with_tickers([symbol])
+    wanted = symbols_around(account) | with_tickers([symbol])
     return instructions.exercise(
         account=account, symbol=symbol, qty=None if qty is None else D(qty), request_id=name, now_ns=market.engine.now_ns,
-        quotes=event_store.quotes_of(wanted, market.engine.last_quote), actor=SHOP,
+        quotes=quotes_of(wanted, market.engine.last_quote), actor=SHOP,
     )  # fmt: skip
 
 
@@ -205,7 +207,7 @@ def test_a_contrary_exercise_takes_what_is_not_in_the_money(market: Desk) -> Non
     market.trade(account, f"+2 {HIGH}")
     instruct(market, account, HIGH, Kind.DO_NOT_EXERCISE)
     instruct(market, account, HIGH, Kind.EXERCISE, 1)  # takes its place
-    assert [row.kind for row in event_store.instructions_of(account.id)] == ["exercise"]
+    assert [row.kind for row in instructions_of(account.id)] == ["exercise"]
     market.advance("2026-11-20 21:00")
     assert held(account) == {"XYZ": (D(100), D("11100.00"))}
     assert realized(account)[HIGH] == D("-100.00")

@@ -25,7 +25,8 @@ from mbt.engine.tickets import Ticket
 from mbt.models import Account, Activity, EngineState, Fill, Order, Position
 from mbt.selectors import AccountRef
 from mbt.services import orders
-from mbt.services.engine import Engine, _Settler
+from mbt.services.engine import Engine
+from mbt.services.engine.process import _Settler
 from raxx.identity.services.users import register
 from raxx.kernel.clock import from_ns, now, to_ns
 from raxx.kernel.ids import new_id

@@ -16,7 +16,8 @@ import pytest
 
 from mbt import books
 from mbt.models import Order, Position, SettlementPrice
-from mbt.services import events
+from mbt.services.events.prices import record_price
+from mbt.services.events.risk_closes import RISK_ORDER
 from raxx.market.feeds.replay import ReplayFeed
 from tests.mbt.services.desk import SHOP, Desk, at, cash, held, realized
 
@@ -123,7 +124,7 @@ def test_structures_of_a_morning_are_marked_at_the_close_and_settled_a_fortnight
         name: D(worth) for name, (_, worth, *_) in STRUCTURES.items()
     }
 
-    events.record_price(
+    record_price(
         feed=desk.feed.name, symbol="TWX", at_ns=EXPIRY, price=D("71.20"), source=SettlementPrice.Source.OFFICIAL, actor=SHOP
     )  # fmt: skip
     desk.advance("2014-06-20 19:59")
@@ -140,5 +141,5 @@ def test_structures_of_a_morning_are_marked_at_the_close_and_settled_a_fortnight
         }, name
         shares = book.get("TWX", (D(0), D(0)))[0]
         assert cash(account) + shares * D("71.20") - D("200000.00") == D(gain), name
-    assert not Order.objects.filter(client_order_id__startswith=events.RISK_ORDER).exists()
+    assert not Order.objects.filter(client_order_id__startswith=RISK_ORDER).exists()
     assert books.verify()[1] == []

@@ -8,7 +8,7 @@ from mbt.engine import settlement
 from mbt.engine.account import Kind, Posting
 from mbt.events import OPTION_SETTLED
 from mbt.models import Account, Activity
-from mbt.services.events import Decided, Record, apply_event
+from mbt.services.events.applying import Decided, Record, apply_event
 from raxx.kernel.clock import exchange_date, to_ns
 from raxx.market import calendar
 from raxx.market.contracts import AssetClass, parse_symbol

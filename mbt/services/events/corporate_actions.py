@@ -31,9 +31,10 @@ from mbt.engine.corporate import (
     SymbolChange,
 )
 from mbt.models import AdjustedClass, CorporateAction, Order, Position
-from mbt.services import event_store
-from mbt.services.event_store import State
-from mbt.services.events import Decided, Effects, Record, apply_event
+from mbt.selectors.accounts import instructions_of
+from mbt.services.events import store
+from mbt.services.events.applying import Decided, Effects, Record, apply_event
+from mbt.services.events.store import State
 from raxx.kernel.clock import from_ns, to_ns
 from raxx.market.listing import OptionClass
 from raxx.market.quotes import Quote
@@ -89,7 +90,7 @@ def _apply(event: Event, *, feed: str, at_ns: int, quotes: Mapping[str, Quote]) 
 
         def decide(state: State) -> Decided:
             state.adjusted = classes
-            opened = [selectors.to_engine(order) for order in event_store.open_orders(state.account.pk)]
+            opened = [selectors.to_engine(order) for order in store.open_orders(state.account.pk)]
             found = corporate.apply(event, book=state.book, orders=opened, adjusted=before)
             _carry_instructions(state, found)
             return _decided(event, found)
@@ -122,7 +123,7 @@ def _decided(event: Event, found: Effect) -> Decided:
 def _carry_instructions(state: State, found: Effect) -> None:
     """What a holder asked for holds for the contract under its new name."""
     changes = {change.old: change for change in found.contracts}
-    for row in event_store.instructions_of(state.account.pk):
+    for row in instructions_of(state.account.pk):
         change = changes.get(row.symbol)
         if change is not None:
             row.symbol, row.qty = change.new, None if row.qty is None else row.qty * change.each

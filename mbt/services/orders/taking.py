@@ -1,30 +1,28 @@
-"""Submit, cancel and replace. Each: lock, gate, decide, record; announced after the commit."""
+"""Submit and preview. Lock, gate, decide, record; announced after the commit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.db.models import F, Q
 
 from audit import log, pseudonym
 from console import switches
 from mbt import events, selectors
 from mbt.engine import buying_power, cost, intake, tickets
 from mbt.engine.buying_power import AccountType, AccountView, Effect, Holds
-from mbt.engine.fills import Why
 from mbt.engine.intake import Draft, Role
-from mbt.engine.orders import NEVER_NS, OPEN_STATUSES, OrderClass, OrderStatus, Side
+from mbt.engine.orders import NEVER_NS, OrderClass, OrderStatus, Side
 from mbt.engine.restrictions import SettledOnly
 from mbt.engine.settlement import Breach, still_due
 from mbt.engine.tickets import Ticket
-from mbt.models import Account, Order, Position
+from mbt.models import Account, Order
 from mbt.selectors import AccountRef
-from mbt.services import day_trading, order_store
-from raxx.kernel import outbox
+from mbt.services.orders import store
+from mbt.services.orders.ending import OrderNotOpen
+from mbt.services.restrictions import day_trading
 from raxx.kernel.clock import exchange_date, from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
@@ -47,13 +45,6 @@ class AccountNotActive(RaxxError):
     http_status = 403
 
 
-class OrderNotOpen(RaxxError):
-    """The order is over, so it can be neither canceled nor replaced."""
-
-    code = "ORDER_NOT_OPEN"
-    http_status = 409
-
-
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """`created` False: the same ticket had been taken before, and this is that order."""
@@ -70,7 +61,7 @@ def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, 
     """
     try:
         with transaction.atomic():
-            order = _take(account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor)
+            order = take(account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor)
     except RaxxError as denial:
         known = resubmitted(account=account, ticket=ticket)
         if known is not None:
@@ -80,7 +71,7 @@ def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, 
             "limit_price": ticket.limit_price, "stop_price": ticket.stop_price,
             "legs": msgspec.to_builtins(ticket.legs),
         }  # fmt: skip
-        _record_denial(
+        record_denial(
             denial, "mbt.account", account.id, at=from_ns(now_ns), actor=actor, changes=_given(terms)
         )
         raise
@@ -145,59 +136,8 @@ def preview(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes)
     return Preview(drafts, denial, found)
 
 
-@transaction.atomic
-def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: str) -> Order:
-    """Cancel an open order and those that belong with it; canceling a canceled one changes nothing. Works
-    under every kill switch.
-
-    An entry takes its waiting exits with it, an exit its sibling and an entry that is still open; the exits of
-    what an entry has already filled stay when only the entry is canceled. `at`: the instant of the account's
-    feed, None when it cannot be told (the order's own last instant then stands in). Raises NotFound, OrderNotOpen.
-    """
-    _, order = _lock_order(account.id, order_id)
-    if order.status == OrderStatus.CANCELED:
-        return order
-    _require_open(order)
-    for member in [order, *_canceled_with(order)]:
-        reason = ""
-        if member is not order:
-            reason = Why.PARENT_ENDED if member.entry_id == order.pk else Why.GROUP_CANCELED
-        _end(
-            member,
-            OrderStatus.CANCELED,
-            at=_not_before(member, at),
-            action=events.ORDER_CANCELED,
-            actor=actor,
-            reason=reason,
-        )
-    if order.role == Role.ENTRY and order.filled_qty:
-        _settle_exits(order, at, actor)
-    return order
-
-
-def _settle_exits(entry: Order, at: datetime | None, actor: str) -> None:
-    """Its entry was canceled with a part filled: an exit is for that part, or over when all of it is sold."""
-    unbought = entry.qty - entry.filled_qty
-    for member in entry.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"):
-        qty = member.qty - unbought
-        if qty > member.filled_qty:
-            member.qty = qty
-            member.save(update_fields=["qty"])
-            log.record(
-                events.ORDER_RESIZED, actor=actor, object_type="mbt.order", object_id=member.pk,
-                at=_not_before(member, at), changes={"qty": qty},
-            )  # fmt: skip
-            continue
-        status, action, reason = OrderStatus.CANCELED, events.ORDER_CANCELED, str(Why.OCO_SIBLING_FILLED)
-        if member.filled_qty:
-            status, action, reason = OrderStatus.FILLED, events.ORDER_FILLED, ""
-            member.qty = qty
-            member.save(update_fields=["qty"])
-        _end(member, status, at=_not_before(member, at), action=action, actor=actor, reason=reason)
-
-
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where an exit stands among the orders that it belongs with: who replaces it stands there too."""
 
     role: Role
@@ -212,125 +152,7 @@ class _Place:
         )  # fmt: skip
 
 
-def _place_of(order: Order) -> _Place | None:
-    """None for an order that stands alone, or leads."""
-    if order.role in (Role.NONE, Role.ENTRY):
-        return None
-    reserved = {symbol: Decimal(qty) for symbol, qty in order.position_holds.items()}
-    return _Place(
-        Role(order.role), OrderClass(order.order_class), order.status == OrderStatus.HELD,
-        Holds(order.cash_hold, reserved, order.qty),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a replacement changes; None: as it was. Prices in dollars."""
-
-    qty: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
-
-    def given(self) -> dict[str, Decimal]:
-        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-def replace(
-    *,
-    account: AccountRef,
-    order_id: UUID,
-    changes: Changes,
-    client_order_id: str,
-    now_ns: int,
-    quotes: Quotes,
-    actor: str,
-) -> Order:
-    """End an open order and take another in its place with changed terms, both or neither.
-
-    The new order arrives anew: it has its own id and number, and `replaces` names the old one; the waiting exits
-    of an entry are taken anew with it. Replacing again with the same client_order_id and terms gives the order
-    it gave the first time. Raises NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands
-    as it was.
-    """
-    try:
-        with transaction.atomic():
-            return _replace(
-                account=account, order_id=order_id, changes=changes, client_order_id=client_order_id, now_ns=now_ns,
-                quotes=quotes, actor=actor,
-            )  # fmt: skip
-    except RaxxError as denial:
-        _record_denial(
-            denial, "mbt.order", order_id, at=from_ns(now_ns), actor=actor, changes=changes.given()
-        )
-        raise
-
-
-# -- the parts --------------------------------------------------------------------------------------
-
-
-def _replace(
-    *,
-    account: AccountRef,
-    order_id: UUID,
-    changes: Changes,
-    client_order_id: str,
-    now_ns: int,
-    quotes: Quotes,
-    actor: str,
-) -> Order:
-    # The gate comes before the row locks, as in a submission: else the two could wait for each other.
-    switches.require_open(switches.enter([switches.EVERYTHING, switches.PAPER]), reduces=True)
-    _, old = _lock_order(account.id, order_id)
-    exits = list(old.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"))
-    before = selectors.ticket_of(old, exits)
-    ticket = msgspec.structs.replace(before, client_order_id=client_order_id, **changes.given())
-    if old.status == OrderStatus.REPLACED:
-        known = Order.objects.filter(replaces=old, client_order_id=client_order_id).first()
-        if known is not None and known.fingerprint == tickets.fingerprint(ticket):
-            return known
-    at = from_ns(now_ns)
-    _require_open(old)
-    if old.expires_at is not None and at >= old.expires_at:  # the engine has not come to it yet
-        raise _not_open(old, "expired", since=old.expires_at)
-    if old.filled_qty:
-        raise OrderNotOpen(
-            "The order is partly filled, so its terms can no longer change. Cancel it and send another.",
-            rule="only an order without fills can be replaced", value=old.status,
-            remedy="Cancel it and send a new order.", order_id=old.pk,
-        )  # fmt: skip
-    if tickets.fingerprint(ticket) == tickets.fingerprint(before):
-        raise InvalidInput(
-            field="(body)",
-            rule="must change something",
-            value="nothing changed",
-            remedy="Send what should change.",
-        )
-    if old.role not in (Role.NONE, Role.ENTRY) and ticket.qty != old.qty:
-        raise InvalidInput(
-            field="qty", rule="exits share the quantity of their entry or their sibling", value=f"{ticket.qty}",
-            remedy="Cancel them and send new ones.",
-        )  # fmt: skip
-    place = _place_of(old)
-    for member in [old, *exits]:
-        _end(
-            member,
-            OrderStatus.REPLACED,
-            at=_not_before(member, at),
-            action=events.ORDER_REPLACED,
-            actor=actor,
-        )
-    order = _take(
-        account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor, replaces=old, place=place
-    )
-    if order is None:
-        raise _name_taken(client_order_id)
-    return order
-
-
-def _take(
+def take(
     *,
     account: AccountRef,
     ticket: Ticket,
@@ -338,7 +160,7 @@ def _take(
     quotes: Quotes,
     actor: str,
     replaces: Order | None = None,
-    place: _Place | None = None,
+    place: Place | None = None,
 ) -> Order | None:
     """Check, hold and insert: the main order. None: the client_order_id is taken."""
     locked = _lock(account, ticket, gated=True)
@@ -362,14 +184,14 @@ def _take(
     for draft in drafts[1:]:
         member = _row(draft, account=account, now_ns=now_ns, main=main, share=len(drafts) > 2)
         if not _insert(member, actor):
-            raise _name_taken(member.client_order_id)
+            raise name_taken(member.client_order_id)
     return main
 
 
-def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> order_store.Locked:
+def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> store.Locked:
     """Lock the account; `gated`: only while no kill switch is on. Raises AccountNotActive, TradingDisabled,
     UnknownSymbolForm."""
-    locked = order_store.lock(account.id, ticket.symbols)
+    locked = store.lock(account.id, ticket.symbols)
     if locked is None or locked.status != Account.Status.ACTIVE:
         raise AccountNotActive("This account does not trade. Open a new one.", remedy="Open a new account.")
     if gated:
@@ -386,7 +208,7 @@ def _lock(account: AccountRef, ticket: Ticket, *, gated: bool) -> order_store.Lo
 
 
 def _basis(
-    locked: order_store.Locked, account: AccountRef, ticket: Ticket, quotes: Quotes, now_ns: int, *, whole: bool = False,
+    locked: store.Locked, account: AccountRef, ticket: Ticket, quotes: Quotes, now_ns: int, *, whole: bool = False,
     day_trades: bool = True,
 ) -> tuple[AccountView, list[Instrument]]:  # fmt: skip
     """The locked account as far as this order needs it, or `whole`; and the order's instruments. `day_trades`: whether
@@ -396,7 +218,7 @@ def _basis(
     if view.type is AccountType.MARGIN or locked.has_shorts or whole:
         view = _whole(view, account, quotes, now_ns)
     elif ticket.side is Side.SELL or ticket.legs:
-        view = order_store.with_book(view, account.id)
+        view = store.with_book(view, account.id)
     if view.type is AccountType.MARGIN:
         return _with_day_trades(view, locked, account, ticket, now_ns) if day_trades else view, instruments
     today = exchange_date(now_ns)
@@ -410,7 +232,7 @@ def _basis(
 
 
 def _with_day_trades(
-    view: AccountView, locked: order_store.Locked, account: AccountRef, ticket: Ticket, now_ns: int
+    view: AccountView, locked: store.Locked, account: AccountRef, ticket: Ticket, now_ns: int
 ) -> AccountView:
     sides = [(leg.symbol, leg.side) for leg in ticket.legs] or [(ticket.symbol, ticket.side)]
     closes = any(
@@ -427,7 +249,7 @@ def _with_day_trades(
 
 def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) -> AccountView:
     """The locked account with what it holds, what its orders would sell, and the marks."""
-    view = order_store.with_book(view, account.id)
+    view = store.with_book(view, account.id)
     instruments = [parse_symbol(symbol) for symbol in [*view.holdings, *quotes]]
     return msgspec.structs.replace(
         view, marks=selectors.account_marks(account.feed, quotes, view.holdings), rules=selectors.margin_rules(now_ns, view.rules.model), classes=buying_power.classes_of(instruments),
@@ -490,36 +312,12 @@ def _insert(order: Order, actor: str) -> bool:
         action=events.ORDER_ACCEPTED, actor=actor, object_type="mbt.order", object_id=order.pk, at=order.accepted_at,
         changes=_given(terms),
     )  # fmt: skip
-    number = order_store.insert(order, entry=entry)
+    number = store.insert(order, entry=entry)
     order.number = number or 0
     return number is not None
 
 
-def _canceled_with(order: Order) -> list[Order]:
-    """The open orders that end with this one when its owner cancels it."""
-    rows = Order.objects.select_for_update().filter(account_id=order.account_id, closed_at__isnull=True)
-    if order.role == Role.ENTRY:
-        return list(rows.filter(entry_id=order.pk, status=OrderStatus.HELD).order_by("number"))
-    if order.role == Role.NONE:
-        return []
-    kin = Q(group_id=order.group_id) if order.group_id else Q(pk=order.pk)
-    if order.entry_id:
-        kin |= Q(pk=order.entry_id) | Q(entry_id=order.entry_id)
-    return list(rows.filter(kin).exclude(pk=order.pk).order_by("number"))
-
-
-def _lock_order(account_id: UUID, order_id: UUID) -> tuple[Account, Order]:
-    """Account first, then order: everybody locks in this order."""
-    account = Account.objects.select_for_update().filter(pk=account_id).first()
-    order = Order.objects.select_for_update().filter(pk=order_id, account_id=account_id).first()
-    if account is None or order is None:
-        raise NotFound(
-            f"There is no order {order_id}.", field="id", value=order_id, remedy="List your orders."
-        )
-    return account, order
-
-
-def _name_taken(client_order_id: str) -> ClientOrderIdReused:
+def name_taken(client_order_id: str) -> ClientOrderIdReused:
     return ClientOrderIdReused(
         f"client_order_id {client_order_id!r} already names an order. Choose a new one.",
         field="client_order_id", rule="names one order for ever", value=client_order_id,
@@ -527,58 +325,12 @@ def _name_taken(client_order_id: str) -> ClientOrderIdReused:
     )  # fmt: skip
 
 
-def _require_open(order: Order) -> None:
-    if OrderStatus(order.status) not in OPEN_STATUSES:
-        raise _not_open(order, order.status, since=order.closed_at)
-
-
-def _not_open(order: Order, status: str, *, since: datetime | None) -> OrderNotOpen:
-    return OrderNotOpen(
-        f"The order is {status} since {since:%Y-%m-%d %H:%M:%S} UTC; it can no longer change.",
-        rule="only an open order can change",
-        value=status,
-        remedy="Send a new order.",
-        order_id=order.pk,
-    )
-
-
-def _end(
-    order: Order, status: OrderStatus, *, at: datetime, action: str, actor: str, reason: str = ""
-) -> None:
-    """Close an open order whose account is locked: holds released, recorded, announced."""
-    before = order.status
-    if order.cash_hold:
-        Account.objects.filter(pk=order.account_id).update(cash_held=F("cash_held") - order.cash_hold)
-    for symbol, qty in order.position_holds.items():
-        Position.objects.filter(account_id=order.account_id, symbol=symbol, closed_at__isnull=True).update(
-            qty_held=F("qty_held") - Decimal(qty)
-        )
-    order.status, order.closed_at, order.cash_hold, order.position_holds = status, at, Decimal(0), {}
-    order.reason = reason
-    order.save(update_fields=["status", "closed_at", "cash_hold", "position_holds", "reason"])
-    log.record(
-        action,
-        actor=actor,
-        object_type="mbt.order",
-        object_id=order.pk,
-        at=at,
-        changes={"status": [before, status]},
-    )
-    outbox.add(topic=events.ORDERS_TOPIC, key=str(order.pk), payload={"order_id": order.pk, "event": status})
-
-
-def _not_before(order: Order, at: datetime | None) -> datetime:
-    """Nothing ends before it began, whatever a clock says."""
-    began = order.working_at or order.accepted_at
-    return max(began, at) if at else began
-
-
 # Requests that make no sense are answered and forgotten; what the account may not do is a denial.
 _MISTAKES = (InvalidInput, NotFound, OrderNotOpen, ClientOrderIdReused)
 
 
 @transaction.atomic
-def _record_denial(
+def record_denial(
     denial: RaxxError,
     object_type: str,
     object_id: UUID,

@@ -23,9 +23,11 @@ from mbt.engine.matching import Decision, Matcher
 from mbt.engine.nearest import Nearest
 from mbt.engine.orders import NEVER_NS, OrderStatus
 from mbt.models import EngineState
-from mbt.services import corporate_actions, day_end, fills, halts
-from mbt.services.day_end import Calendar, Moment
-from mbt.services.engine_bell import Bell
+from mbt.services import fills
+from mbt.services.engine import halts
+from mbt.services.engine.bell import Bell
+from mbt.services.events import corporate_actions, schedule
+from mbt.services.events.schedule import Calendar, Moment
 from raxx.kernel import clock
 from raxx.kernel.errors import RaxxError
 from raxx.market.board import Board, MarketDataUnavailable
@@ -59,13 +61,13 @@ class Engine:
     """Use `start`, then either `run` (live) or `advance` (driven); `stop` ends a `run` from a signal handler."""
 
     def __init__(
-        self, feed: Feed, board: Board | None = None, *, known: Calendar = day_end.NOTHING_KNOWN
+        self, feed: Feed, board: Board | None = None, *, known: Calendar = schedule.NOTHING_KNOWN
     ) -> None:
         """`known`: what is known of dividends and interest on this feed."""
         self.feed = feed
         self._board = board
         self._known = known
-        self._moment = day_end.UNKNOWN  # the next at which something is due
+        self._moment = schedule.UNKNOWN  # the next at which something is due
         self._matcher = Matcher(feed.sessions, now_ns=0)
         self._unpublished: dict[str, Quote] = {}
         self._halts: dict[str, TradingStatus] = {}  # the last of each symbol, also when it is over
@@ -192,14 +194,14 @@ class Engine:
 
     def _wait_after(self, events_ns: int, position_ns: int) -> None:
         """Wait for what is due after `events_ns`; what a crash left undone until `position_ns` is done now."""
-        day_end.begin(self.feed.name, events_ns, position_ns, clock.now())
-        self._moment = day_end.next_moment(self.feed.sessions, events_ns)
+        schedule.begin(self.feed.name, events_ns, position_ns, clock.now())
+        self._moment = schedule.next_moment(self.feed.sessions, events_ns)
         while self._moment.at_ns <= position_ns:
             self._carry_out(self._moment)
 
     def _carry_out(self, moment: Moment) -> None:
         """What is due now, with everything before it settled. Done twice, after a crash, it changes nothing."""
-        effects = day_end.carry_out(
+        effects = schedule.carry_out(
             moment,
             feed=self.feed.name,
             sessions=self.feed.sessions,
@@ -207,8 +209,8 @@ class Engine:
             known=self._known,
             quotes_of=self._quotes,
         )
-        day_end.note(self.feed.name, moment)
-        self._moment = day_end.next_moment(self.feed.sessions, moment.at_ns)
+        schedule.note(self.feed.name, moment)
+        self._moment = schedule.next_moment(self.feed.sessions, moment.at_ns)
         if effects.changed or effects.quotes:
             self._start_over(effects.quotes)
             return

@@ -22,9 +22,7 @@ from mbt.engine.daytrades import LEGACY, Day, Model, Traded
 from mbt.engine.margin import NoMark
 from mbt.engine.restrictions import DayTrading
 from mbt.models import Account
-from mbt.services import event_store
-from mbt.services.event_store import QuoteOf
-from mbt.services.order_store import DayTradeFacts
+from mbt.selectors.markets import QuoteOf, quotes_of, with_tickers
 from raxx.kernel.clock import EXCHANGE_ZONE, exchange_date, from_ns
 from raxx.market import calendar
 from raxx.market.contracts import parse_symbol
@@ -38,6 +36,15 @@ SELECT (occurred_at AT TIME ZONE 'America/New_York')::date, order_id, symbol, CA
        activity_type = 'fill'
   FROM mbt_activities WHERE account_id = %(id)s AND side <> '' AND occurred_at >= %(since)s ORDER BY occurred_at, line, id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class DayTradeFacts:
+    """Which rules the account has chosen, since when it is marked, and its equity of the last close."""
+
+    setting: str
+    pattern_since: date | None
+    equity: Decimal | None
 
 
 def regime_on(day: date, setting: str) -> Model:
@@ -185,9 +192,7 @@ def _close(account_id: UUID, day: date, at_ns: int, quote_of: QuoteOf) -> None:
 def _figures(account: Account, at_ns: int, quote_of: QuoteOf) -> tuple[Decimal, Decimal]:
     """What the account is worth, and what of that is not free: the requirement, and options, which nobody lends on."""
     held = _held(account)
-    quotes = event_store.quotes_of(
-        event_store.with_tickers(held, selectors.adjusted_classes(account.feed, held)), quote_of
-    )
+    quotes = quotes_of(with_tickers(held, selectors.adjusted_classes(account.feed, held)), quote_of)
     marks = selectors.account_marks(account.feed, quotes, held)
     instruments = [parse_symbol(symbol) for symbol in held]
     view = AccountView(

@@ -24,9 +24,11 @@ from mbt.engine.expiry import NoSettlementPrice
 from mbt.engine.margin import NoMark, required_level
 from mbt.models import Account, Activity, ExerciseInstruction, Position
 from mbt.selectors import AccountRef
-from mbt.services import event_store
-from mbt.services.event_store import QuoteOf, State
-from mbt.services.events import Decided, apply_event, settled
+from mbt.selectors.markets import QuoteOf, middle
+from mbt.services.events import store
+from mbt.services.events.applying import Decided, apply_event
+from mbt.services.events.expirations import settled
+from mbt.services.events.store import State
 from mbt.services.orders import AccountNotActive
 from raxx.kernel.clock import from_ns, show_exchange_moment, to_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
@@ -122,9 +124,7 @@ def _exercise(state: State, symbol: str, qty: Decimal | None, now_ns: int, quote
     wanted = free if qty is None else qty
     if (wanted > free or not free) and wanted <= row.qty and row.qty_held:
         raise _offered(state, symbol, symbol, wanted, free)
-    prices = {
-        name: mid for name in event_store.settles_on(contract) if (mid := event_store.middle(quote_of(name)))
-    }
+    prices = {name: mid for name in store.settles_on(contract) if (mid := middle(quote_of(name)))}
     means = state.means((), prices=prices, quote_of=quote_of, at_ns=now_ns, used={symbol: wanted})
     found = assignment.exercise(
         symbol, wanted, book=state.book, terms={symbol: contract}, prices=prices, means=means, now_ns=now_ns
@@ -149,9 +149,7 @@ def _require_free_shares(state: State, contract: OptionTerms, qty: Decimal) -> N
 
 def _offered(state: State, symbol: str, what: str, wanted: Decimal, free: Decimal) -> CannotExercise:
     holders = [
-        order.client_order_id
-        for order in event_store.open_orders(state.account.pk)
-        if what in order.position_holds
+        order.client_order_id for order in store.open_orders(state.account.pk) if what in order.position_holds
     ]
     most = f", or exercise {free.normalize():f}" if free >= 1 else ""
     remedy = f"Cancel the open order {' and '.join(holders)} first{most}."

@@ -16,10 +16,13 @@ from mbt import events as vocabulary
 from mbt.engine.tickets import Ticket
 from mbt.models import Account, AdjustedClass, CorporateAction, EngineState, Halt, Order, SettlementPrice
 from mbt.selectors import AccountRef
-from mbt.services import day_end, event_store, events, orders
+from mbt.selectors.markets import symbols_around, symbols_of, with_tickers
+from mbt.services import orders
 from mbt.services.accounts import open_account
-from mbt.services.day_end import Calendar
 from mbt.services.engine import Engine
+from mbt.services.events import schedule
+from mbt.services.events.prices import record_price
+from mbt.services.events.schedule import Calendar
 from raxx.identity.models import User
 from raxx.identity.services.users import register
 from raxx.kernel.clock import from_ns, now
@@ -51,7 +54,7 @@ class PaperDay:
     cash: Decimal
     board: Board | None = None
     account_type: str = Account.Type.CASH
-    known: Calendar = day_end.NOTHING_KNOWN
+    known: Calendar = schedule.NOTHING_KNOWN
     denials: list[Denial] = field(default_factory=list)
     engine: Engine = field(init=False)
     user: User = field(init=False)
@@ -73,7 +76,7 @@ class PaperDay:
     def official_price(self, symbol: str, at_ns: int, price: Decimal) -> None:
         """The price of an underlying at a close or an open, as its market published it: its options are settled on
         it. Without one it is the middle of the last NBBO."""
-        events.record_price(
+        record_price(
             feed=self.feed.name, symbol=symbol, at_ns=at_ns, price=price, source=SettlementPrice.Source.OFFICIAL,
             actor=pseudonym.OPERATOR_SHELL,
         )  # fmt: skip
@@ -113,7 +116,7 @@ class PaperDay:
 
     def replace(self, order: Order, *, limit_price: Decimal, client_order_id: str) -> Order | None:
         """Move an order's limit if it is still open."""
-        symbols = event_store.symbols_of(order)
+        symbols = symbols_of(order)
         try:
             replacement = orders.replace(
                 account=self.account, order_id=order.pk, changes=orders.Changes(limit_price=limit_price),
@@ -145,7 +148,7 @@ class PaperDay:
         """What an order of these symbols is judged by: in a margin account also what it holds and may sell."""
         wanted = set(symbols)
         if self.account.is_margin:
-            wanted = event_store.with_tickers(wanted) | event_store.symbols_around(self.account.id)
+            wanted = with_tickers(wanted) | symbols_around(self.account)
         return self.quotes(sorted(wanted))
 
     @property

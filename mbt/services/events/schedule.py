@@ -14,9 +14,14 @@ from mbt.engine import expiry
 from mbt.engine.corporate import CashDividend, Event
 from mbt.engine.orders import NEVER_NS
 from mbt.models import EngineState
-from mbt.services import carrying, corporate_actions, day_trading, events, settling
-from mbt.services.event_store import QuoteOf
-from mbt.services.events import Effects
+from mbt.selectors.markets import QuoteOf
+from mbt.services.events import corporate_actions, interest
+from mbt.services.events.applying import Effects
+from mbt.services.events.expirations import early_assignments, expire_options
+from mbt.services.events.payments import charge_fees, credit_dividends
+from mbt.services.events.prices import record_middles
+from mbt.services.events.risk_closes import close_risks
+from mbt.services.restrictions import day_trading, settling
 from raxx.kernel.clock import SECOND_NS
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Session, Sessions
@@ -167,30 +172,28 @@ def _carry_out(
                 actions=known.actions,
                 quotes_of=quotes_of,
             )
-            effects.add(events.credit_dividends(
+            effects.add(credit_dividends(
                 feed=feed, after=after, day=session.date, at_ns=at_ns, dividends=known.dividends
             ))  # fmt: skip
             return effects
         case Step.RISK:
-            return events.close_risks(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+            return close_risks(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
         case Step.OPEN | Step.CLOSE:
             at_close = step is Step.CLOSE
-            events.record_middles(
-                feed=feed, sessions=sessions, at_ns=at_ns, at_close=at_close, quote_of=quote_of
-            )
+            record_middles(feed=feed, sessions=sessions, at_ns=at_ns, at_close=at_close, quote_of=quote_of)
             if at_close:
                 day_trading.close_day(feed=feed, day=session.date, at_ns=at_ns, quote_of=quote_of)
-            return events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+            return expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
         case Step.LATE_CLOSE:
-            effects = events.expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
-            effects.add(events.early_assignments(
+            effects = expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
+            effects.add(early_assignments(
                 feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of,
                 dividends=known.dividends, rate=known.rate, seed=known.seed,
             ))  # fmt: skip
             return effects
         case Step.EVENING:
             settling.review(feed=feed, day=session.date, at_ns=at_ns)
-            effects = events.charge_fees(feed=feed, day=session.date, at_ns=at_ns)
-            carrying.accrue(feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of)
-            effects.add(carrying.post_months(feed=feed, sessions=sessions, session=session, at_ns=at_ns))
+            effects = charge_fees(feed=feed, day=session.date, at_ns=at_ns)
+            interest.accrue(feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of)
+            effects.add(interest.post_months(feed=feed, sessions=sessions, session=session, at_ns=at_ns))
             return effects

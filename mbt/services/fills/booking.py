@@ -1,7 +1,7 @@
 """What the engine decided becomes the record: many decisions in one transaction, each exactly once.
 
 The engine hands over decisions in the order in which they fell. Accounts, then orders, then positions are
-locked; the pure functions of `mbt.engine.account` book each fill; `fill_store` writes everything at once.
+locked; the pure functions of `mbt.engine.account` book each fill; `store` writes everything at once.
 A decision about an order that is over meanwhile (its owner canceled it first) changes nothing.
 """
 
@@ -25,8 +25,8 @@ from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Progress
 from mbt.engine.packages import PackageQuote
 from mbt.engine.settlement import owed
 from mbt.selectors import TRIGGER
-from mbt.services import fill_store
-from mbt.services.fill_store import OrderRow, PositionRow
+from mbt.services.fills import store
+from mbt.services.fills.store import OrderRow, PositionRow
 from raxx.kernel import outbox
 from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.ids import new_id
@@ -61,17 +61,17 @@ def apply(decisions: Sequence[Decision], *, feed: str, position_ns: int, now: da
     `now` is the wall clock, for the engine's own state.
     """
     applied = settle(decisions, feed=feed)
-    fill_store.write_position(feed, position_ns, now)
+    store.write_position(feed, position_ns, now)
     return applied
 
 
 @transaction.atomic
 def settle(decisions: Sequence[Decision], *, feed: str) -> Applied:
     """Settle `decisions` as a part of something else: the engine's position is not touched."""
-    batch = _Batch(feed, fill_store.lock(decisions))
+    batch = _Batch(feed, store.lock(decisions))
     for decision in decisions:
         batch.settle(decision)
-    fill_store.write(batch.changes)
+    store.write(batch.changes)
     log.record_many(batch.entries)
     outbox.add_many(topic=events.ORDERS_TOPIC, events=batch.announcements)
     return Applied(batch.effective, len(decisions) - batch.effective, frozenset(batch.stale))
@@ -80,7 +80,7 @@ def settle(decisions: Sequence[Decision], *, feed: str) -> Applied:
 def note_nearest(found: Mapping[UUID, Nearest]) -> None:
     """Record how near the market came to orders. It explains and decides nothing, so it waits for nobody."""
     if found:
-        fill_store.write_nearest({order_id: _nearest_facts(nearest) for order_id, nearest in found.items()})
+        store.write_nearest({order_id: _nearest_facts(nearest) for order_id, nearest in found.items()})
 
 
 @dataclass
@@ -88,8 +88,8 @@ class _Batch:
     """Locked rows, changed in memory decision by decision."""
 
     feed: str
-    rows: fill_store.LockedRows
-    changes: fill_store.Changes = field(default_factory=fill_store.Changes)
+    rows: store.LockedRows
+    changes: store.Changes = field(default_factory=store.Changes)
     entries: list[log.Entry] = field(default_factory=list)
     announcements: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     effective: int = 0

@@ -1,6 +1,6 @@
 """What events read and write: accounts, positions and prices as rows, and the lines of history that they leave."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,19 +17,18 @@ from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.expiry import Instructions, Means, Prices
 from mbt.engine.settlement import owed
 from mbt.models import Account, Activity, ExerciseInstruction, Fill, Order, Position, SettlementPrice
-from mbt.selectors import adjusted_classes, deliverable_marks, margin_rules, marks, tickers
+from mbt.selectors import adjusted_classes, deliverable_marks, margin_rules, marks
+from mbt.selectors.accounts import instructions_of
+from mbt.selectors.markets import QuoteOf, quotes_of, with_tickers
 from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market import calendar, listing
 from raxx.market.contracts import AssetClass, parse_symbol
 from raxx.market.listing import OptionClass, OptionTerms, UnknownDeliverable
-from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
 
 # What these sell is paid when a trade of that day would be.
 _SETTLED_LATER = frozenset({engine.Kind.EXERCISE, engine.Kind.ASSIGNMENT, engine.Kind.EXPIRATION})
-# The quote in force of a symbol on the feed that an event belongs to.
-QuoteOf = Callable[[str], Quote | None]
 ONE, ZERO = Decimal(1), Decimal(0)
 NONE: Mapping[str, Decimal] = MappingProxyType({})
 
@@ -211,27 +210,6 @@ def open_orders(account_id: UUID) -> list[Order]:
     return list(Order.objects.filter(account_id=account_id, closed_at__isnull=True).order_by("number"))
 
 
-def symbols_of(order: Order) -> set[str]:
-    return {leg["symbol"] for leg in order.legs} or {order.symbol}
-
-
-def symbols_around(account_id: UUID) -> set[str]:
-    """Everything that an account holds or has open orders in, and what that follows."""
-    held = Position.objects.filter(account_id=account_id, closed_at__isnull=True).values_list(
-        "symbol", flat=True
-    )
-    ordered = {symbol for order in open_orders(account_id) for symbol in symbols_of(order)}
-    symbols = {*held, *ordered}
-    feed = Account.objects.values_list("feed", flat=True).get(pk=account_id)
-    return with_tickers(symbols, adjusted_classes(feed))
-
-
-def instructions_of(account_id: UUID) -> list[ExerciseInstruction]:
-    """Those in force."""
-    rows = ExerciseInstruction.objects.filter(account_id=account_id, withdrawn_at__isnull=True)
-    return list(rows.order_by("symbol"))
-
-
 # -- what is known of contracts and prices -------------------------------------------------------------
 
 
@@ -258,27 +236,6 @@ def held_terms(feed: str, held: Iterable[str], sessions: Sessions) -> dict[str, 
 def settles_on(terms: OptionTerms) -> list[str]:
     """The symbols whose prices decide what becomes of the contract."""
     return [symbol for symbol, _ in terms.deliverable.shares] if terms.is_physical else [terms.underlying]
-
-
-def with_tickers(
-    symbols: Iterable[str], adjusted: Mapping[str, OptionClass] = listing.STANDARD_ONLY
-) -> set[str]:
-    """`symbols`, and the stock, fund or index that each option among them follows, or delivers."""
-    wanted = set(symbols)
-    return wanted | tickers(wanted, adjusted)
-
-
-def quotes_of(symbols: Iterable[str], quote_of: QuoteOf) -> dict[str, Quote]:
-    """The quotes in force of those of `symbols` that have one."""
-    found = {symbol: quote_of(symbol) for symbol in sorted(symbols)}
-    return {symbol: quote for symbol, quote in found.items() if quote is not None}
-
-
-def middle(quote: Quote | None) -> int:
-    """Halfway between bid and ask, in 1/10,000 dollar; 0 when there are not two sides, or they are crossed."""
-    if quote is None or not quote.bid or not quote.ask or quote.bid > quote.ask:
-        return 0
-    return (quote.bid + quote.ask) // 2
 
 
 def settlement_prices(feed: str, wanted: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:

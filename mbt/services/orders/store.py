@@ -26,20 +26,12 @@ from mbt.engine.margin import Model as MarginModel
 from mbt.engine.orders import FillPreference, Side
 from mbt.events import ORDERS_TOPIC
 from mbt.models import Order
+from mbt.services.restrictions.day_trading import DayTradeFacts
 from raxx.kernel import outbox
 from raxx.kernel.clock import MILLISECOND_NS
 from raxx.market.contracts import Instrument, parse_symbol
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DayTradeFacts:
-    """Which rules the account has chosen, since when it is marked, and its equity of the last close."""
-
-    setting: str
-    pattern_since: date | None
-    equity: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

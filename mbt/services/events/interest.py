@@ -20,9 +20,9 @@ from mbt import events as vocabulary
 from mbt.engine import interest, settlement
 from mbt.engine.interest import Accrual, Accrues, Terms
 from mbt.models import Account, Activity, InterestAccrual, Position
-from mbt.services import event_store
-from mbt.services.event_store import QuoteOf, State
-from mbt.services.events import Decided, Effects, Record, apply_event
+from mbt.selectors.markets import QuoteOf, middle
+from mbt.services.events.applying import Decided, Effects, Record, apply_event
+from mbt.services.events.store import State
 from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market.contracts import AssetClass, parse_symbol
@@ -126,9 +126,9 @@ def _of_account(
 def _mark(account_id: UUID, symbol: str, row: Position | None, quote_of: QuoteOf) -> int:
     """What a borrowed share is worth, in 1/10,000 dollar: at its quote; without one, what it was last taken to be
     worth; and before any, what it was sold for."""
-    middle = event_store.middle(quote_of(symbol))
-    if middle:
-        return middle
+    now = middle(quote_of(symbol))
+    if now:
+        return now
     before = InterestAccrual.objects.filter(account_id=account_id, symbol=symbol, kind=Accrues.BORROW)
     last = before.order_by("-day").first()
     if last is not None:

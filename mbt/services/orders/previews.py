@@ -13,8 +13,9 @@ from mbt.engine.orders import Side
 from mbt.engine.tickets import Ticket
 from mbt.models import Account
 from mbt.selectors import AccountRef
-from mbt.services import day_trading, events, orders, settling
+from mbt.services import orders
 from mbt.services.orders import Preview, Quotes
+from mbt.services.restrictions import day_trading, settling
 from raxx.kernel.clock import exchange_date, show_exchange_moment
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks, to_cents, to_ticks
@@ -103,7 +104,7 @@ def _expected(ticket: Ticket, quotes: Quotes, qty: Decimal) -> list[_Part] | Non
 
 
 def _fees(row: Account, parts: Sequence[_Part], now_ns: int) -> tuple[ExpectedFee, ...]:
-    schedule = events.FEE_SCHEDULES[row.fee_schedule]
+    schedule = fees.SCHEDULES[row.fee_schedule]
     items = [
         item
         for part in parts

@@ -1,0 +1,1 @@
+"""What happens to accounts without an order. When each is due: `schedule`."""

@@ -1,0 +1,1 @@
+"""What limits an account beyond its money: unsettled cash, day trades."""

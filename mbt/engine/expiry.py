@@ -87,12 +87,20 @@ class Means(msgspec.Struct, frozen=True):
     `excess`: dollars that are free once the expiring contracts, and what is reserved for them, are gone: in
     a cash account its free cash, in a margin account equity less the requirements of the rest. `long_rate`:
     the part of bought shares that must be the account's own money (1 in a cash account, 0.5 under Reg T).
-    `short_rate`: the deposit on shares sold short, None where an account may not be short.
+    `short_rate`: the deposit on shares sold short, None where an account may not be short. `pledged`: shares that
+    short calls stand on which stay, where the account may hold no naked call: an exercise must not deliver them.
     """
 
     excess: Decimal
     long_rate: Decimal = Decimal(1)
     short_rate: Decimal | None = None
+    pledged: Mapping[str, Decimal] = {}
+
+    def lacking(self, symbol: str, held: Decimal) -> Decimal:
+        """How many shares too few it is to hold so many."""
+        if self.short_rate is not None and symbol not in self.pledged:
+            return ZERO
+        return max(ZERO, self.pledged.get(symbol, ZERO) - held)
 
     def backing(self, qty: Decimal, price: int) -> Decimal:
         """What `qty` shares add to the excess (short ones take away), beside the cash they cost or brought."""
@@ -218,7 +226,7 @@ def _exercised(terms: OptionTerms, qty: Decimal, prices: Prices, instructions: I
 
 def _effect(lines: Iterable[_Line], book: Book, prices: Prices, means: Means) -> tuple[Decimal, Decimal]:
     """What carrying out `lines` together does: the change of the excess, and the dollar value of shares
-    that the account would be short although it may not be."""
+    that the account would lack although it may not."""
     cash = ZERO
     shares: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for line in lines:
@@ -234,8 +242,8 @@ def _effect(lines: Iterable[_Line], book: Book, prices: Prices, means: Means) ->
     for symbol, moved in shares.items():
         held = book.get(symbol, EMPTY).qty
         change += means.backing(held + moved, prices[symbol]) - means.backing(held, prices[symbol])
-        if means.short_rate is None and held + moved < 0:
-            forbidden += (min(held, ZERO) - (held + moved)) * from_ticks(prices[symbol])
+        lacking = means.lacking(symbol, held + moved) - means.lacking(symbol, held)
+        forbidden += lacking * from_ticks(prices[symbol])
     return change, max(ZERO, forbidden)
 
 
@@ -294,7 +302,7 @@ def _unaffordable(
             key=lambda n: strain_without(symbol, n + 1) >= strain_without(symbol, n),
         )
         why = (
-            f"it would sell shares worth ${missing[0]:,.2f} that the account does not have" if missing[0]
+            f"it would sell shares worth ${missing[0]:,.2f} that the account does not have free" if missing[0]
             else f"the account would be ${missing[1]:,.2f} short of paying for it"
         )  # fmt: skip
         lines[symbol] = _Line(lines[symbol].terms, lines[symbol].qty - count)
@@ -713,7 +721,7 @@ def _intent(closed: Structure, terms: Mapping[str, OptionTerms], exposure: _Expo
     underlying = terms[closed.legs[0][0]].underlying
     at = exposure.at.get(underlying, 0)
     lacking = (
-        f"expiration could sell shares worth ${exposure.strain[0]:,.2f} that the account does not have"
+        f"expiration could sell shares worth ${exposure.strain[0]:,.2f} that the account does not have free"
         if exposure.strain[0]
         else f"expiration could take ${exposure.needed:,.2f}; ${exposure.available:,.2f} is available"
     )

@@ -6,7 +6,7 @@
 from mbt.engine.margin.book import Holding, NoMark
 from mbt.engine.margin.cash import UncoveredShort, cash_requirement
 from mbt.engine.margin.equity import effect, excess, margin_equity, net_liq
-from mbt.engine.margin.groups import Group, Part
+from mbt.engine.margin.groups import Group, Part, covering_shares
 from mbt.engine.margin.levels import Approval, Level, required_level
 from mbt.engine.margin.requirement import Requirement, requirement
 from mbt.engine.margin.rules import (
@@ -35,6 +35,7 @@ __all__ = [
     "Requirement",
     "UncoveredShort",
     "cash_requirement",
+    "covering_shares",
     "effect",
     "excess",
     "margin_equity",

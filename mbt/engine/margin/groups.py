@@ -69,6 +69,17 @@ def uncharged(book: Book, parts: Iterable[Part]) -> Group:
     return grouped(book, parts, charge=NOTHING, count=ZERO)
 
 
+def covering_shares(groups: Iterable[Group]) -> dict[str, Decimal]:
+    """The shares that short calls stand on, by symbol: who delivers them leaves a call naked."""
+    found: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for group in groups:
+        if any(part.instrument.right is Right.CALL and part.qty < 0 for part in group.legs):
+            for part in group.legs:
+                if part.instrument.right is None and part.qty > 0:
+                    found[part.instrument.symbol] += part.qty
+    return dict(found)
+
+
 def _charged(book: Book, candidates: Sequence[Use], counts: Sequence[int]) -> Iterator[Group]:
     """The groups that have a charge of their own: naked options, straddles, stock with options."""
     lot = Decimal(book.multiplier).copy_sign(book.shares)

@@ -142,11 +142,13 @@ class World:
         free = life.account.cash - life.account.held
         if life.profile.type is AccountType.CASH:
             aside = margin.cash_requirement(rest, marks={**life.marks, **_ones(rest)}, classes=life.classes())
-            return Means(excess=free - aside.maintenance)
+            return Means(excess=free - aside.maintenance, pledged=margin.covering_shares(aside.groups))
         rules = margin.rules_on(exchange_date(now_ns))
         needed = margin.requirement(rest, marks=life.marks, rules=rules, classes=life.classes())
         equity = margin.margin_equity(free, rest, life.marks)
-        return Means(excess=equity - needed.initial, long_rate=Decimal("0.5"), short_rate=Decimal("0.5"))
+        pledged = {} if life.profile.naked_shorts else margin.covering_shares(needed.groups)
+        half = Decimal("0.5")
+        return Means(excess=equity - needed.initial, long_rate=half, short_rate=half, pledged=pledged)
 
     def _mark_adjusted(self, life: Life) -> None:
         """An adjusted root is worth, for each of its shares, what its contracts deliver."""

@@ -112,14 +112,15 @@ class State:
             if symbol not in over
         }
         view = self.view(kept, prices=prices, quote_of=quote_of, at_ns=at_ns)
-        if view.type is AccountType.MARGIN:
-            free = buying_power.standing(view).available
-            rules = view.rules
-            return Means(free, long_rate=rules.stock_initial, short_rate=rules.stock_initial)
         try:
-            return Means(buying_power.standing(view).available)
-        except margin.UncoveredShort:  # an earlier assignment took the stock that covered it
-            return Means(view.cash - view.cash_held)
+            standing = buying_power.standing(view)
+        except margin.UncoveredShort:  # an earlier assignment took the stock that covered it: none is free
+            return Means(view.cash - view.cash_held, pledged=kept)
+        pledged = {} if view.naked_shorts else margin.covering_shares(standing.requirement.groups)
+        if view.type is AccountType.CASH:
+            return Means(standing.available, pledged=pledged)
+        rate = view.rules.stock_initial
+        return Means(standing.available, long_rate=rate, short_rate=rate, pledged=pledged)
 
     def write(self, postings: Sequence[Posting], *, ref_id: UUID, at: datetime) -> None:
         """Cash, positions and history, line by line."""

@@ -215,6 +215,25 @@ def test_a_put_needs_the_shares_where_shorting_is_not_allowed() -> None:
     assert "sell shares worth $2,250.00 that the account does not have" in done.outcomes[1].reason  # 50 x 45
 
 
+@pytest.mark.parametrize("rates", [{}, {"long_rate": D("0.5"), "short_rate": D("0.5")}], ids=["cash", "margin"])
+def test_a_put_does_not_sell_the_shares_that_a_later_call_stands_on(rates: dict[str, D]) -> None:
+    later = call("48", expiry=NEXT_MONTH)
+    book = {"XYZ": position(500, "20000.00"), put("50"): position(3, "300.00"), later: position(-3, "-900.00")}
+    done = settle(book, {"XYZ": "45"}, Means(D(10**6), pledged={"XYZ": D(300)}, **rates))
+    assert fates(done) == [(Fate.EXERCISED, 2), (Fate.NOT_EXERCISED_UNAFFORDABLE, 1)]  # 500 held, 300 pledged
+    assert "sell shares worth $4,500.00 that the account does not have free" in done.outcomes[1].reason
+    # Assignment cannot be refused, whatever stands on the shares.
+    called = {"XYZ": position(300, "12000.00"), call("40"): position(-2, "-200.00")}
+    taken = settle(called, {"XYZ": "45"}, Means(D(0), pledged={"XYZ": D(300)}, **rates))
+    assert fates(taken) == [(Fate.ASSIGNED, -2)]
+
+
+def test_a_put_that_could_not_sell_pledged_shares_is_sold_before_it_is_lost() -> None:
+    book = {"XYZ": position(200, "8000.00"), put("50"): position(2, "300.00")}
+    assert intents(book, "45", Means(D(0))) == []
+    assert intents(book, "45", Means(D(0), pledged={"XYZ": D(200)})) == [{put("50"): D(-2)}]
+
+
 def test_assignment_cannot_be_refused() -> None:
     book = {put("50"): position(-2, "-220.00")}
     done = settle(book, {"XYZ": "45"}, Means(D("4000.00")))

@@ -30,6 +30,7 @@ from mbt.engine.margin import (
     Requirement,
     UncoveredShort,
     cash_requirement,
+    covering_shares,
     effect,
     excess,
     margin_equity,
@@ -362,6 +363,16 @@ def test_the_broker_style_model(price: str, legs: list[str], needed: str) -> Non
 def test_cost_basis_of_the_broker_style_model() -> None:
     after = of("48", "-1 50C@3", "+1 55C", rules=UNIVERSAL).initial
     assert effect(D(0), after, net_debit=D(-180), fees=D(0)) == 320
+
+
+def test_shares_that_short_calls_stand_on() -> None:
+    held = "+350 stock"
+    assert covering_shares(of("70", held, "-2 75C@1.10").groups) == {"XYZ": 200}
+    assert covering_shares(of("70", held, "-2 65P@1.10").groups) == {}
+    assert covering_shares(of("70", "-100 stock", "-1 65P@1.10").groups) == {}
+    position = Position("70", [held, "-3 75C@1.10", "+1 80P@10.10"])
+    in_cash = cash_requirement(position.holdings(), marks=position.marks)
+    assert covering_shares(in_cash.groups) == {"XYZ": 300}
 
 
 def test_cash_accounts() -> None:

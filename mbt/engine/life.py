@@ -1,50 +1,37 @@
 """One account's whole life in memory: orders, cancels, quotes and events in; cash, positions, history out. Pure.
 
-`Account` keeps the record: it is told what was accepted, decided and posted, and does with it what the live
-engine does in the database. `Life` adds what stands before it: the rules by which an order is taken, and the
+`record.Account` keeps what happened. `Life` adds what stands before it: the rules by which an order is taken, and the
 matcher that works it. The same calls always give the same record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
 from uuid import UUID
 
 import msgspec
 
-from mbt.engine import buying_power, intake, margin, tickets
-from mbt.engine.account import Kind, Part, Position, Posting, Unbookable, book_fill, parts_of, post
+from mbt.engine import buying_power, intake, margin, record, tickets
+from mbt.engine.account import Kind, Posting
 from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.corporate import Action, OrderChange
 from mbt.engine.cost import Trade
-from mbt.engine.fills import Fill, Why
-from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes, without_cover
+from mbt.engine.holds import Reserved
 from mbt.engine.intake import Draft, Role
-from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine, whole_us
 from mbt.engine.margin import OptionClass
 from mbt.engine.matching import (
-    Activated,
-    Advanced,
-    Closed,
     Decision,
-    Filled,
     Matcher,
-    Refused,
-    Resized,
-    Rested,
 )
 from mbt.engine.orders import (
-    FRESH,
-    OPEN_STATUSES,
     FillPreference,
     Order,
     OrderClass,
     OrderStatus,
-    Progress,
     Side,
 )
+from mbt.engine.record import Account, Working
 from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import exchange_date
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
@@ -55,7 +42,6 @@ from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Sessions
 
 ZERO = Decimal(0)
-EMPTY = Position()
 
 
 class NotOpen(RaxxError):
@@ -63,249 +49,6 @@ class NotOpen(RaxxError):
 
     code = "ORDER_NOT_OPEN"
     http_status = 409
-
-
-# -- the record -------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Working:
-    """An order of the account, open or over. `carries`: it reserves the position for its group, or stands alone."""
-
-    order: Order
-    name: str
-    status: OrderStatus
-    reserved: Reserved = NOTHING
-    role: Role = Role.NONE
-    order_class: OrderClass = OrderClass.SIMPLE
-    carries: bool = True
-    filled: Decimal = ZERO
-    progress: Progress = FRESH
-    closed_ns: int | None = None
-    reason: str = ""
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN_STATUSES
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A posting in the account's history. Those of one `event` number took effect together."""
-
-    event: int
-    at_ns: int
-    posting: Posting
-    name: str  # of the order that caused it, "" for an event
-
-
-class Move(msgspec.Struct, frozen=True):
-    """A change of status. `before` None: the order was taken."""
-
-    order_id: UUID
-    before: OrderStatus | None
-    after: OrderStatus
-
-
-class Execution(msgspec.Struct, frozen=True):
-    """A fill with the order as it was, as the account booked it, and what it held `before`."""
-
-    order: Order
-    at_ns: int
-    fill: Fill
-    parts: tuple[Part, ...]
-    before: Mapping[str, Decimal]
-
-
-@dataclass(slots=True)
-class Account:
-    """The record of one account. `offered`: what open orders reserve of each position."""
-
-    cash_account: bool = True
-    cash: Decimal = ZERO
-    held: Decimal = ZERO
-    positions: dict[str, Position] = field(default_factory=dict)
-    offered: dict[str, Decimal] = field(default_factory=dict)
-    realized: dict[str, Decimal] = field(default_factory=dict)
-    orders: dict[UUID, Working] = field(default_factory=dict)
-    open: dict[UUID, Working] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    executions: list[Execution] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
-    dropped: list[UUID] = field(default_factory=list)
-    events: int = 0
-
-    def take(self, working: Working) -> None:
-        """An order was accepted, and reserves what `working` says."""
-        self.orders[working.order.id] = self.open[working.order.id] = working
-        reserved, working.reserved = working.reserved, NOTHING
-        self._reserve(working, reserved)
-        self.moves.append(Move(working.order.id, None, working.status))
-
-    def end(self, order_id: UUID, status: OrderStatus, at_ns: int, reason: str = "") -> None:
-        """An open order is over: what it still reserves is free again."""
-        working = self.open.pop(order_id)
-        self._reserve(working, NOTHING)
-        working.closed_ns, working.reason = at_ns, reason
-        self._move(working, status)
-
-    def settle(self, decisions: Iterable[Decision]) -> None:
-        """Do what the matcher decided. A decision about an order that is over meanwhile changes nothing.
-
-        `dropped` then names the orders that the account ended by itself, for the matcher to forget.
-        """
-        for decision in decisions:
-            working = self.open.get(decision.order.id)
-            if working is None:
-                continue
-            match decision:
-                case Filled():
-                    self._fill(working, decision)
-                case Rested():
-                    self._move(working, OrderStatus.NEW)
-                case Advanced(progress=progress):
-                    working.progress = progress
-                case Closed(status=status, why=why, at_ns=at_ns):
-                    self.end(decision.order.id, status, at_ns, why or "")
-                case Activated(order=order, qty=more):
-                    self._resize(working, order, more)
-                    if working.status is OrderStatus.HELD:
-                        self._move(working, OrderStatus.ACCEPTED)
-                case Resized(order=order, taken=taken):
-                    self._resize(working, order, -taken)
-                case Refused():
-                    pass  # a note for the receipt; no state
-
-    def enter(self, postings: Iterable[Posting], *, at_ns: int, name: str = "") -> None:
-        """Postings that take effect together. Orders that would close what is gone then are canceled."""
-        self.events += 1
-        for posting in postings:
-            self.entries.append(Entry(self.events, at_ns, posting, name))
-            self.cash += posting.cash
-            if posting.symbol and (posting.qty or posting.cost):
-                self.positions[posting.symbol] = post(self.positions.get(posting.symbol, EMPTY), posting)
-                if not self.positions[posting.symbol].qty:
-                    del self.positions[posting.symbol]
-            if posting.realized:
-                self.realized[posting.symbol] = self.realized.get(posting.symbol, ZERO) + posting.realized
-
-    def drop_uncovered(self, at_ns: int) -> None:
-        """Cancel the newest orders that reserve of a position, or of a cash account's cash, more than there is left."""
-        for symbol in sorted(self.offered):
-            held = self.positions.get(symbol, EMPTY).qty
-            holders = [w for w in self.open.values() if symbol in w.reserved.positions]
-            for working in [w for w in holders if closes(w.order, symbol) * held <= 0]:
-                self._drop_all(working, at_ns, Why.POSITION_GONE)
-            reserved = [(w, w.reserved) for w in holders if w.is_open]
-            for working in without_cover(reserved, symbol=symbol, held=held):
-                self._drop_all(working, at_ns, Why.POSITION_GONE)
-        for working in reversed(list(self.open.values())) if self.cash_account else ():
-            if self.held > max(self.cash, ZERO) and working.reserved.cash:
-                self._drop_all(working, at_ns, Why.CASH_GONE)
-
-    def group_of(self, working: Working) -> list[Working]:
-        """The other open orders that share its quantity."""
-        group = working.order.group_id
-        return [w for w in self.open.values() if group and w.order.group_id == group and w is not working]
-
-    def ledger(self) -> Ledger:
-        """The whole record as plain lines."""
-        return Ledger(
-            cash=self.cash,
-            orders=[
-                OrderLine.of(w.order, w.name, w.status, w.closed_ns, w.reason) for w in self.orders.values()
-            ],
-            fills=[
-                FillLine.of(self.orders[execution.order.id].name, part, execution.fill, execution.at_ns)
-                for execution in self.executions
-                for part in execution.parts
-            ],
-            activities=[
-                ActivityLine(e.posting.kind, e.posting.symbol, e.posting.cash, whole_us(e.at_ns), e.name)
-                for e in self.entries
-            ],
-            positions=[
-                PositionLine(symbol, held.qty, held.cost, self.realized.get(symbol, ZERO))
-                for symbol in sorted({*self.positions, *self.realized} - {""})
-                for held in (self.positions.get(symbol, EMPTY),)
-            ],
-        )
-
-    # -- the parts ---------------------------------------------------------------------------------
-
-    def _fill(self, working: Working, decision: Filled) -> None:
-        fill, order = decision.fill, decision.order
-        spendable = self.cash - self.held + working.reserved.cash
-        parts = parts_of(order, fill)
-        booked = book_fill(
-            parts, positions=self.positions, spendable=spendable, cash_account=self.cash_account,
-            closes_only=order.is_exit,
-        )  # fmt: skip
-        if isinstance(booked, Unbookable):
-            self._drop(working, OrderStatus.REJECTED, decision.at_ns, booked)
-            for sibling in self.group_of(working):  # one group is one decision
-                self._drop(sibling, OrderStatus.CANCELED, decision.at_ns, Why.GROUP_CANCELED)
-            return
-        before = {part.symbol: self.positions.get(part.symbol, EMPTY).qty for part in parts}
-        self.enter(booked, at_ns=decision.at_ns, name=working.name)
-        self.executions.append(Execution(order, decision.at_ns, fill, parts, before))
-        self._reserve(
-            working, after_fill(working.reserved, qty=fill.qty, leaves=decision.leaves, parts=parts)
-        )
-        working.filled += fill.qty
-        working.progress = msgspec.structs.replace(working.progress, filled=working.filled)
-        if order.notional is not None:
-            working.order = msgspec.structs.replace(order, qty=working.filled)
-        if decision.leaves:
-            self._move(working, OrderStatus.PARTIALLY_FILLED)
-        else:
-            self.end(order.id, OrderStatus.FILLED, decision.at_ns)
-        self.drop_uncovered(decision.at_ns)
-
-    def _drop(self, working: Working, status: OrderStatus, at_ns: int, reason: str) -> None:
-        """The account ends an order by itself; exits that wait for it end with it."""
-        self.end(working.order.id, status, at_ns, reason)
-        self.dropped.append(working.order.id)
-        if working.filled:
-            return
-        for waiting in [w for w in self.open.values() if w.order.entry_id == working.order.id]:
-            if waiting.status is OrderStatus.HELD:
-                self._drop(waiting, OrderStatus.CANCELED, at_ns, Why.PARENT_ENDED)
-
-    def _drop_all(self, working: Working, at_ns: int, why: Why) -> None:
-        for member in [working, *self.group_of(working)]:
-            if member.is_open:
-                self._drop(member, OrderStatus.CANCELED, at_ns, why)
-
-    def _resize(self, working: Working, order: Order, more: Decimal) -> None:
-        working.order = order
-        if working.carries:
-            # Only what it closes: an exit of an entry that closed something itself has nothing to reserve.
-            free = {
-                symbol: self.positions.get(symbol, EMPTY).qty * closes(order, symbol)
-                - self.offered.get(symbol, ZERO)
-                for symbol, _ in closed_by(order)
-            }
-            self._reserve(working, after_resize(working.reserved, order, more=more, free=free))
-
-    def _reserve(self, working: Working, after: Reserved) -> None:
-        """The totals follow what an order reserves."""
-        change = after - working.reserved
-        working.reserved = after
-        self.held += change.cash
-        for symbol, qty in change.positions.items():
-            total = self.offered.get(symbol, ZERO) + qty
-            if total:
-                self.offered[symbol] = total
-            else:
-                self.offered.pop(symbol, None)
-
-    def _move(self, working: Working, status: OrderStatus) -> None:
-        if status is not working.status:
-            self.moves.append(Move(working.order.id, working.status, status))
-            working.status = status
-
-
-# -- the life ---------------------------------------------------------------------------------------
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -346,7 +89,7 @@ class Life:
         """Go through `quotes` and settle what they decide."""
         self.matcher.advance(quotes, now_ns)
         self.note(quotes)
-        return self._settle()
+        return record.settle(self.account, self.matcher)
 
     def note(self, quotes: Iterable[Quote]) -> None:
         """These are the quotes in force, and what things are worth by them."""
@@ -367,12 +110,8 @@ class Life:
 
     def cancel(self, order_id: UUID, now_ns: int) -> list[Working]:
         """Cancel an open order and those that belong with it. Raises NotFound, NotOpen."""
-        working = self._require_open(order_id)
-        ended = [working, *(self.account.open[i] for i in self.matcher.canceled_with(order_id))]
-        for member in ended:
-            self._end(member, OrderStatus.CANCELED, now_ns)
-        self._settle()
-        return ended
+        self._require_open(order_id)
+        return record.cancel(self.account, self.matcher, order_id, now_ns)
 
     def replace(
         self, order_id: UUID, changes: Mapping[str, Decimal], *, name: str, now_ns: int
@@ -432,7 +171,7 @@ class Life:
         for underlying, until_ns in self._halted.items():
             self.matcher.halt(underlying, until_ns=until_ns)
         for working in self.account.open.values():
-            self._give(working)
+            record.give(self.matcher, working)
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -440,8 +179,8 @@ class Life:
         """An event: its postings take effect together, and orders that it leaves without cover end."""
         self.account.enter(postings, at_ns=now_ns)
         self.account.drop_uncovered(now_ns)
-        self._forget_dropped()
-        self._settle()
+        record.forget_dropped(self.account, self.matcher)
+        record.settle(self.account, self.matcher)
 
     # -- as others see it --------------------------------------------------------------------------
 
@@ -493,7 +232,7 @@ class Life:
             )
         for working in taken:
             self.account.take(working)
-            self._give(working)
+            record.give(self.matcher, working)
         return taken
 
     def _working(
@@ -525,29 +264,9 @@ class Life:
             order_class=draft.order_class, carries=group_id is None or draft.role is Role.TAKE_PROFIT,
         )  # fmt: skip
 
-    def _give(self, working: Working) -> None:
-        self.matcher.accept(
-            working.order, resting=working.status in _RESTING, held=working.status is OrderStatus.HELD,
-            progress=working.progress,
-        )  # fmt: skip
-
     def _end(self, working: Working, status: OrderStatus, now_ns: int) -> None:
         self.matcher.remove(working.order.id)
         self.account.end(working.order.id, status, now_ns)
-
-    def _settle(self) -> list[Decision]:
-        """What the matcher has decided happens, and it forgets what the account ended by itself."""
-        settled: list[Decision] = []
-        while decisions := self.matcher.take():
-            settled += decisions
-            self.account.settle(decisions)
-            self._forget_dropped()
-        return settled
-
-    def _forget_dropped(self) -> None:
-        for order_id in self.account.dropped:
-            self.matcher.remove(order_id)
-        self.account.dropped.clear()
 
     def _require_open(self, order_id: UUID) -> Working:
         working = self.account.orders.get(order_id)
@@ -580,9 +299,6 @@ class Life:
                     known = listing.class_of(known).underlying
             self._tickers[symbol] = known
         return known
-
-
-_RESTING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 
 def ticket_of(working: Working, exits: Sequence[Working] = ()) -> Ticket:

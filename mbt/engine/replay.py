@@ -4,8 +4,7 @@ What the live engine writes to PostgreSQL and what this computes must be equal t
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import heappop, heappush
 from operator import attrgetter
@@ -14,23 +13,13 @@ from uuid import UUID
 
 import msgspec
 
-from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
-from mbt.engine.fills import Fill, Why
-from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine, whole_us
-from mbt.engine.matching import (
-    Activated,
-    Advanced,
-    Closed,
-    Decision,
-    Filled,
-    Matcher,
-    Refused,
-    Resized,
-    Rested,
-)
+from mbt.engine.account import Position
+from mbt.engine.holds import Reserved
+from mbt.engine.ledger import Ledger
+from mbt.engine.matching import Matcher
 from mbt.engine.orders import Order, OrderStatus
+from mbt.engine.record import Account, Working, cancel, give, settle
 from mbt.engine.search import NO_ROW, Lookout, TapeIndex
-from raxx.kernel.money import up_to_cents
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Sessions
 
@@ -48,6 +37,12 @@ class Submit(msgspec.Struct, frozen=True):
     def at_ns(self) -> int:
         return self.order.accepted_ns
 
+    def working(self) -> Working:
+        return Working(
+            order=self.order, name=self.client_order_id, reserved=Reserved(self.hold), carries=False,
+            status=OrderStatus.HELD if self.held else OrderStatus.ACCEPTED,
+        )  # fmt: skip
+
 
 class Cancel(msgspec.Struct, frozen=True):
     order_id: UUID
@@ -55,107 +50,6 @@ class Cancel(msgspec.Struct, frozen=True):
 
 
 Command: TypeAlias = Submit | Cancel
-
-
-@dataclass
-class _Open:
-    """An order that is not over, as the account sees it."""
-
-    command: Submit
-    order: Order
-    hold: Decimal
-    status: OrderStatus
-
-
-@dataclass
-class _Account:
-    """The account under replay. Mutable, private to one `replay` call."""
-
-    cash: Decimal
-    held: Decimal = Decimal(0)
-    positions: dict[str, Position] = field(default_factory=dict)
-    realized: dict[str, Decimal] = field(default_factory=dict)
-    open: dict[UUID, _Open] = field(default_factory=dict)
-    orders: list[OrderLine] = field(default_factory=list)
-    fills: list[FillLine] = field(default_factory=list)
-    activities: list[ActivityLine] = field(default_factory=list)
-
-    def submit(self, command: Submit) -> None:
-        status = OrderStatus.HELD if command.held else OrderStatus.ACCEPTED
-        self.open[command.order.id] = _Open(command, command.order, command.hold, status)
-        self.held += command.hold
-
-    def close(self, order_id: UUID, status: OrderStatus, at_ns: int | None, reason: str) -> None:
-        over = self.open.pop(order_id)
-        self.held -= over.hold
-        self.orders.append(OrderLine.of(over.order, over.command.client_order_id, status, at_ns, reason))
-
-    def cancel(self, matcher: Matcher, command: Cancel) -> None:
-        """End an order, and those that end with it."""
-        others = matcher.canceled_with(command.order_id)
-        for order_id in [*others, command.order_id]:
-            if order_id not in self.open:  # rejected here, which the matcher does not know
-                matcher.remove(order_id)
-                continue
-            reason = ""
-            if order_id != command.order_id:
-                is_exit = self.open[order_id].order.entry_id == command.order_id
-                reason = Why.PARENT_ENDED if is_exit else Why.GROUP_CANCELED
-            matcher.remove(order_id)
-            self.close(order_id, OrderStatus.CANCELED, command.at_ns, reason)
-        self.settle(matcher.take())
-
-    def close_book(self) -> None:
-        """Write down what is still open."""
-        for order_id, working in list(self.open.items()):
-            self.close(order_id, working.status, None, "")
-
-    def settle(self, decisions: Iterable[Decision]) -> None:
-        for decision in decisions:
-            working = self.open.get(decision.order.id)
-            if working is None:
-                continue  # rejected by an earlier decision of the same batch
-            match decision:
-                case Filled():
-                    self._fill(working, decision)
-                case Closed(order=order, status=status, why=why, at_ns=at_ns):
-                    self.close(order.id, status, at_ns, why or "")
-                case Rested():
-                    working.status = OrderStatus.NEW
-                case Activated():
-                    if working.status is OrderStatus.HELD:
-                        working.status = OrderStatus.ACCEPTED
-                case Resized(order=order):
-                    working.order = order
-                case Refused() | Advanced():
-                    pass  # notes for the receipt; no state
-
-    def _fill(self, working: _Open, decision: Filled) -> None:
-        order, fill = decision.order, decision.fill
-        spendable = self.cash - self.held + working.hold
-        parts = parts_of(order, fill)
-        booked = book_fill(parts, positions=self.positions, spendable=spendable, closes_only=order.is_exit)
-        if isinstance(booked, Unbookable):
-            self.close(order.id, OrderStatus.REJECTED, decision.at_ns, booked)
-            return
-        for part, posting in zip(parts, booked, strict=True):
-            self._post(working.command.client_order_id, part, posting, fill, decision.at_ns)
-        if order.notional is not None:
-            working.order = msgspec.structs.replace(order, qty=fill.qty)
-        if decision.leaves:
-            working.status = OrderStatus.PARTIALLY_FILLED
-            kept = up_to_cents(working.hold * decision.leaves / (decision.leaves + fill.qty))
-            self.held -= working.hold - kept
-            working.hold = kept
-        else:
-            self.close(order.id, OrderStatus.FILLED, decision.at_ns, "")
-
-    def _post(self, name: str, part: Part, posting: Posting, fill: Fill, at_ns: int) -> None:
-        self.cash += posting.cash
-        self.positions[part.symbol] = post(self.positions.get(part.symbol, Position()), posting)
-        self.realized[part.symbol] = self.realized.get(part.symbol, Decimal(0)) + posting.realized
-        self.fills.append(FillLine.of(name, part, fill, at_ns))
-        self.activities.append(ActivityLine("fill", part.symbol, posting.cash, whole_us(at_ns), name))
 
 
 class Stream(Protocol):
@@ -266,7 +160,7 @@ def replay(
     sessions: Sessions,
     *,
     cash: Decimal,
-    positions: dict[str, Position] | None = None,
+    positions: Mapping[str, Position] | None = None,
     start_ns: int,
     end_ns: int,
 ) -> Ledger:
@@ -275,28 +169,18 @@ def replay(
     `quotes` in tape order; from the index of a tape only those are read that matter, which is many times as
     fast and gives the same. A command acts after all quotes of its instant. `cash` in dollars.
     """
-    account = _Account(cash=cash, positions=dict(positions or {}))
+    account = Account(cash=cash, positions=dict(positions or {}))
     matcher = Matcher(sessions, now_ns=start_ns)
     stream: Stream = QuotesThatMatter(quotes) if isinstance(quotes, TapeIndex) else EveryQuote(quotes)
     for command in sorted(commands, key=attrgetter("at_ns")):
         stream.advance(matcher, command.at_ns)
-        account.settle(matcher.take())
+        settle(account, matcher)
         if isinstance(command, Submit):
-            account.submit(command)
-            matcher.accept(command.order, held=command.held)
-        elif command.order_id in matcher and command.order_id in account.open:
-            account.cancel(matcher, command)
+            working = command.working()
+            account.take(working)
+            give(matcher, working)
+        elif command.order_id in account.open:
+            cancel(account, matcher, command.order_id, command.at_ns)
     stream.advance(matcher, end_ns)
-    account.settle(matcher.take())
-    account.close_book()
-    lines = [
-        PositionLine(symbol, position.qty, position.cost, account.realized.get(symbol, Decimal(0)))
-        for symbol, position in account.positions.items()
-    ]
-    return Ledger(
-        cash=account.cash,
-        orders=account.orders,
-        fills=account.fills,
-        activities=account.activities,
-        positions=lines,
-    )
+    settle(account, matcher)
+    return account.ledger()

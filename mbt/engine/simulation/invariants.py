@@ -21,7 +21,7 @@ from mbt.engine.corporate import (
 from mbt.engine.expiry import Expiration, Fate, Means, expire
 from mbt.engine.fills import Rule, max_age_ns
 from mbt.engine.intake import Role
-from mbt.engine.life import Execution, Life, Working
+from mbt.engine.life import Life
 from mbt.engine.margin import Holding, MarginRules
 from mbt.engine.orders import (
     OPEN_STATUSES,
@@ -34,6 +34,7 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.packages import net_of
+from mbt.engine.record import Execution, Working
 from mbt.engine.simulation.operations import CancelAll, Corporate, Expire, Operation, Replace, Send
 from mbt.engine.simulation.world import Outcome, World
 from raxx.kernel.clock import exchange_date
@@ -144,7 +145,7 @@ class Auditor:
             posting = entry.posting
             groups.setdefault(entry.event, []).append(posting)
             self._cash += posting.cash
-            if posting.realized:
+            if posting.symbol and (posting.qty or posting.cost):
                 self._realized[posting.symbol] = self._realized.get(posting.symbol, ZERO) + posting.realized
             if posting.kind is Kind.FILL:
                 self._booked.setdefault(entry.name, []).append(posting)
@@ -167,7 +168,7 @@ class Auditor:
         )
         require(account.cash == account.cash.quantize(CENT), "cash is whole cents", account.cash)
         require(
-            account.realized == self._realized, "realized profit is the sum of the postings",
+            account.realized == self._realized, "realized profit is the sum of what moved the position",
             f"{account.realized} and {self._realized}",
         )  # fmt: skip
         for symbol in {*self._positions, *account.positions}:

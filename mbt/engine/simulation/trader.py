@@ -22,9 +22,10 @@ from mbt.engine.corporate import (
 from mbt.engine.fees import NOTHING, PASSED_ON, PER_UNIT, Schedule
 from mbt.engine.fills import PACKAGE_STEP
 from mbt.engine.intake import Role
-from mbt.engine.life import Life, Profile, Working
+from mbt.engine.life import Life, Profile
 from mbt.engine.orders import FillPreference, Leg, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.packages import PackageQuote, package_quote
+from mbt.engine.record import Working
 from mbt.engine.simulation.market import INDEX, MINUTE_NS, Market, Stock, Week
 from mbt.engine.simulation.operations import (
     Cancel,

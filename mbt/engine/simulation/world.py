@@ -15,8 +15,9 @@ from mbt.engine.corporate import CashDividend, Entitlement
 from mbt.engine.expiry import CloseIntent, Expiration, Means, Structure
 from mbt.engine.fees import Item
 from mbt.engine.interest import Accrual
-from mbt.engine.life import Life, Working
+from mbt.engine.life import Life
 from mbt.engine.orders import OrderClass, OrderType, Side, TimeInForce
+from mbt.engine.record import Working
 from mbt.engine.simulation.operations import (
     Cancel,
     CancelAll,

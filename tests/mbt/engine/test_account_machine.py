@@ -19,7 +19,7 @@ from mbt.engine.account import Kind, Posting
 from mbt.engine.assignment import AssignmentRules, Mode
 from mbt.engine.buying_power import AccountType
 from mbt.engine.expiry import Means
-from mbt.engine.life import Life, Profile, Working
+from mbt.engine.life import Life, Profile
 from mbt.engine.orders import (
     OPEN_STATUSES,
     TRANSITIONS,
@@ -29,6 +29,7 @@ from mbt.engine.orders import (
     Side,
     TimeInForce,
 )
+from mbt.engine.record import Working
 from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import EXCHANGE_ZONE, SECOND_NS, exchange_date, to_ns
 from raxx.kernel.errors import RaxxError

@@ -24,9 +24,10 @@ from mbt.engine.corporate import Split
 from mbt.engine.expiry import CloseIntent, Expiration, Fate
 from mbt.engine.holds import NOTHING, Reserved
 from mbt.engine.intake import Role
-from mbt.engine.life import Account, Execution, Life, Move, Working
+from mbt.engine.life import Life
 from mbt.engine.orders import Leg, Order, OrderClass, OrderStatus, Side, TimeInForce
 from mbt.engine.packages import LegFill
+from mbt.engine.record import Account, Execution, Move, Working
 from mbt.engine.simulation import invariants, market, run, simulate, tell
 from mbt.engine.simulation.invariants import Auditor, Violation
 from mbt.engine.simulation.operations import (
@@ -578,7 +579,7 @@ BREAKS: list[tuple[str, Break]] = [
     ("cash is whole cents", _cash_is_no_cents),
     ("a position is the sum of its postings", _position_is_off),
     ("an empty position has cost nothing", _cost_stays_behind),
-    ("realized profit is the sum of the postings", _realized_is_off),
+    ("realized profit is the sum of what moved the position", _realized_is_off),
     ("cash + cost = realized over an event", _money_from_nowhere),
     ("nothing is booked as a fill that is none", _fill_without_execution),
     ("delivery is 100 shares a contract at the strike", _odd_delivery),

@@ -23,8 +23,7 @@ class ConsoleConfig(AppConfig):
             EventType("console.flag.changed", "2y", "A feature flag was set for a share of users."),
             EventType("console.flag.changed_for_user", "2y", "A feature flag was set for one user."),
             EventType("console.operator.created", "2y", "A staff user was made from the shell."),
-            EventType(
-                "console.operator.link_issued", "2y", "A one-time sign-in link was made from the shell."
-            ),
-            EventType("console.operator.signed_in", "2y", "An operator used a one-time sign-in link."),
+            EventType("console.operator.link_issued", "2y", "A one-time link was made from the shell."),
+            EventType("console.operator.signed_in", "2y", "An operator used a one-time link."),
+            EventType("console.operator.revoked", "2y", "An operator's rights were taken away at the shell."),
         )

@@ -10,7 +10,7 @@ from audit import data_rights as record_rights
 from audit.events import EventType
 from audit.events import register as register_events
 from audit.services import retention
-from console import data_rights, doctor, doctor_checks, own_data, status, work_queue
+from console import data_rights, doctor, doctor_checks, operators, own_data, status, work_queue
 from console.data_rights import Act, CarveOut, Holder, holders
 from console.models import DataExport
 from console.purging import Purge, purges
@@ -30,6 +30,7 @@ def register_all() -> None:
     _purges()
     jobs.watch()
     work_queue.register_own()
+    _confirmed_actions()
 
 
 def _events() -> None:
@@ -52,14 +53,25 @@ def _events() -> None:
         EventType(data_requests.DOWNLOADED, "7y", "A person downloaded their copy."),
         EventType(data_requests.EXPIRED, "2y", "A copy was deleted after seven days."),
         EventType(
-            "console.data_request.exported",
+            data_requests.EXPORTED,
             "7y",
-            "An operator wrote a person's copy at the shell.",
+            "An operator took a person's copy, at the shell or on the operator site.",
             ("reason",),
         ),
         EventType(erasures.ERASED, "7y", "A person was erased."),
         EventType(jobs.ACKNOWLEDGED, "2y", "An operator has looked at the failures of a job."),
     )
+
+
+def _confirmed_actions() -> None:
+    """By the names that the pages of console/admin have."""
+    whole = "every field of the form, as text"
+    for name, what in {
+        "console.switch.release": "Make a kill switch less strict",
+        "console.flag.set": "Set a feature flag",
+        "console.data_request.decide": "Take in, change or hand out what a person asked about their data",
+    }.items():
+        operators.confirmed_actions.register(name, f"{what} (operators): {whole}.")
 
 
 def _probes() -> None:

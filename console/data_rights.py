@@ -95,9 +95,6 @@ def _personal_models() -> set[type[Model]]:
     found: set[type[Model]] = {apps.get_model(settings.AUTH_USER_MODEL)}
     everything = list(apps.get_models(include_auto_created=True))
     found |= {m for m in everything if _NAMES_A_PERSON & {f.name for f in m._meta.get_fields() if f.concrete}}
-    found |= {
-        m for m in everything if m._meta.label == "sessions.Session"
-    }  # its rows hold the user id inside
     while True:
         further = {m for m in everything if m not in found and _refers_to(m, found)}
         if not further:

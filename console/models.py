@@ -81,7 +81,7 @@ class FlagUser(models.Model):
 
 
 class OperatorLink(models.Model):
-    """A one-time way into the operator site, by its hash: see services/operator_links.py."""
+    """A one-time way to enrol an operator's passkey, by its hash: see services/operator_links.py."""
 
     token_hash = models.CharField(max_length=64, primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 from django.apps import apps
-from django.contrib.sessions.models import Session
 
 from console.data_rights import Act, CarveOut, Holder, Section
 from console.models import DataRequest, FlagUser, OperatorLink
@@ -19,16 +18,13 @@ def holder() -> Holder:
             "console.DataExport",
             "console.DataExportPart",
             "admin.LogEntry",
-            "sessions.Session",
         ),
         withheld={
             "console.DataExport": "it is the very file that the export is in",
             "console.DataExportPart": "it is the very file that the export is in",
-            "sessions.Session": "a session of the operator site is a secret; what was done in it is in the record",
         },
         export=_export,
         erase=_erase,
-        revoke=_revoke,
         keeps=(
             CarveOut(
                 "console_data_requests",
@@ -71,17 +67,4 @@ def _erase(act: Act) -> Mapping[str, int]:
     for label in ("console.OperatorLink", "console.FlagUser", "admin.LogEntry"):
         model = apps.get_model(label)
         counts[model._meta.db_table] = model._default_manager.filter(user_id=act.user_id).delete()[0]
-    counts["django_session"] = _end_sessions(act.user_id)
     return counts
-
-
-def _end_sessions(user_id: UUID) -> int:
-    """Of the operator site: few, and each says inside whose it is."""
-    own = [
-        s.pk for s in Session.objects.all().iterator() if s.get_decoded().get("_auth_user_id") == str(user_id)
-    ]
-    return Session.objects.filter(pk__in=own).delete()[0]
-
-
-def _revoke(act: Act) -> None:
-    _end_sessions(act.user_id)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 import structlog
 
-from raxx.kernel import embedded, env, money
+from raxx.kernel import embedded, env, log_lines, money
 
 django_stubs_ext.monkeypatch()
 money.forbid_floats()
@@ -72,7 +72,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_celery_beat",
@@ -86,9 +85,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "console.status.middleware.StatusFirst",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "console.middleware.OperatorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -117,6 +115,7 @@ LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True  # one machine needs no collectstatic
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # by default it lets every site read our files
 with suppress(OSError):  # whitenoise warns when it is missing
     STATIC_ROOT.mkdir(exist_ok=True)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
@@ -136,13 +135,24 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _TLS else None
 SECURE_SSL_REDIRECT = _TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _TLS
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _TLS
-SESSION_COOKIE_AGE = 1800  # operators: idle for half an hour is over
-SESSION_SAVE_EVERY_REQUEST = True
+# There are no sessions of Django's: operators come in as everybody does. The operator site's messages obey these too.
+SILENCED_SYSTEM_CHECKS = ["admin.E410"]
+MESSAGE_STORAGE = "console.one_time_messages.HostCookieStorage"
+CSRF_COOKIE_NAME = "__Host-raxx-csrf"
+# Browsers take Secure cookies from http://localhost too. Those of the session: raxx/identity/cookies.py.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 # Django sets these on its own responses; raxx/kernel/api/security_headers.py all of them on every response.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+
+# Mail to people about their accounts. Without a server nothing is sent; the page of the account shows it all.
+RAXX_MAIL_FROM: str | None = None
+if env.given("RAXX_MAIL_URL"):
+    RAXX_MAIL_FROM = env.text("RAXX_MAIL_FROM")
+    globals().update(env.mail_server("RAXX_MAIL_URL"))
+EMAIL_TIMEOUT = 20  # s
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -153,6 +163,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["raxx.kernel.api.json_body.StrictJsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["raxx.kernel.api.envelope.EnvelopeRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,  # what a path takes is in /api/schema/
     "EXCEPTION_HANDLER": "raxx.kernel.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
 }
@@ -192,6 +203,7 @@ CELERY_BEAT_SCHEDULE = {
     "console-purge": {"task": "console.purge", "schedule": 86_400.0, "options": {"expires": 3_600}},
     "console-heartbeat": {"task": "console.heartbeat", "schedule": 30.0, "options": {"expires": 30}},
     "outbox-sweep": {"task": "kernel.outbox_sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "identity-notices": {"task": "identity.mail_notices", "schedule": 10.0, "options": {"expires": 10}},
     "audit-seal": {"task": "audit.seal", "schedule": 1.0, "options": {"expires": 5}},
     "audit-checkpoint": {"task": "audit.checkpoint", "schedule": 60.0, "options": {"expires": 60}},
     "audit-purge": {"task": "audit.purge", "schedule": 86_400.0, "options": {"expires": 3_600}},
@@ -214,6 +226,7 @@ LOGGING = {
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                log_lines.one_line,
                 structlog.processors.JSONRenderer()
                 if _LOG_STYLE == "json"
                 else structlog.dev.ConsoleRenderer(colors=False),

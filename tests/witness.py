@@ -34,7 +34,6 @@ NOT_STATE: Mapping[str, str] = {
     "audit_manifests": "is the record",
     "audit_sealer": "is the record",
     "audit_subjects": "the keys under which the record names people; losing one has its row",
-    "django_session": "browser state of operators",
     "console_erased_subjects": "the list of erasures; each that is carried out has its row",
     "console_jobs": "when jobs last came through and how often they failed",
     "console_status_now": "what was measured last",
@@ -42,6 +41,7 @@ NOT_STATE: Mapping[str, str] = {
     "market_instruments": "what a feed can quote",
     "mbt_engine_state": "how far the engine has come on its feed",
     "mbt_halts": "what a feed said of the market",
+    "notices": "what a person was told; what it tells of has its row",
     "refresh_tokens": "the next of a session's tokens; its beginning and its end have their rows",
     "mbt_interest_accruals": "interest of a day; charging or paying it has its row",
 }
@@ -50,6 +50,7 @@ QUIET: Mapping[str, str] = {
     r'^INSERT INTO "console_switches"': "a switch without a row is released, and so is the one that is put in",
     r'^UPDATE "console_data_requests" SET "(problem|parts_done)"': "how far an attempt came; its end has its row",
     r'^UPDATE "console_data_requests" SET "status" = .*"cooling_until" <= ': "the time has come; carrying it out has its row",
+    r"^UPDATE sessions SET last_seen_at = ": "when a session was last seen, to the minute",
     r"UPDATE mbt_orders o SET nearest = ": "how near the market came to an order",
     r"UPDATE mbt_orders o SET progress = ": "how a stop's mark moved, and which quotes an order could not use",
 }
@@ -61,6 +62,7 @@ WITHOUT_A_ROW: Mapping[str, str] = {
     "raxx.identity.services.sessions.purge": "forgets sessions that were over long ago; their end has its row",
     "console.services.data_requests.purge": "forgets what was over long ago; every step of it has its row",
     "console.services.forgetting.forget_events": "part of an erasure, which has its row; the outbox is no state",
+    "raxx.identity.services.notices.send_due": "whether a notice was mailed; what it tells of has its row",
     "console.services.jobs.succeeded": "console_jobs is no state",
     "console.services.jobs.failed": "console_jobs is no state",
     "console.services.jobs.watch": "console_jobs is no state",

@@ -1,4 +1,4 @@
-"""Requests of people about their data: taken in by hand, taken back, hurried or lifted."""
+"""Requests of people about their data: taken in by hand, taken back, hurried, lifted, or handed out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
-from console.admin.set_page import SetPage
+from console import downloads
+from console.admin.set_page import Confirm, SetPage
 from console.data_rights import carve_outs
 from console.models import DataRequest
 from console.operators import actor_of
@@ -21,6 +24,7 @@ _CHANGE = {
     "cancel": "Take back (while it waits)",
     "waive": "Do not wait any longer (erasure)",
     "lift": "Lift (restriction)",
+    "hand_out": "Download the copy, for the person (access, portability)",
 }
 
 
@@ -52,7 +56,8 @@ class DataRequestForm(forms.Form):
 
 @admin.register(DataRequest)
 class DataRequestAdmin(SetPage[DataRequest]):
-    """The requests, the most urgent first. Operators see that they are answered, not what is in the answer."""
+    """The requests, the most urgent first. Lists show that they are answered, not what is in the answer; whoever
+    takes a copy out for a person is in the record."""
 
     list_display = (
         "id",
@@ -71,6 +76,8 @@ class DataRequestAdmin(SetPage[DataRequest]):
     ordering = ("closed_at", "due_at")
     set_form = DataRequestForm
     verb = "Take in or change a request"
+    action = "console.data_request.decide"
+    shell_way = "python manage.py dsr_export, python manage.py dsr_erase"
 
     @admin.display(description="Due in")
     def due(self, request: DataRequest) -> str:
@@ -83,8 +90,12 @@ class DataRequestAdmin(SetPage[DataRequest]):
         kind = asked["what"].partition(":")[2]
         return f"{_TAKE_IN[asked['what']]}, of {asked['user']}", _effects("receive", kind)
 
-    def act(self, request: HttpRequest, asked: dict[str, Any]) -> None:
+    @transaction.atomic
+    def act(self, request: HttpRequest, asked: dict[str, Any], confirm: Confirm) -> HttpResponseBase | None:
+        confirm()
         by = {"actor": actor_of(request), "now": clock.now(), "reason": asked["reason"]}
+        if asked["what"] == "hand_out":
+            return downloads.as_file(*data_requests.hand_out(request_id=asked["known"].pk, **by))
         if asked["what"] in _TAKE_IN:
             made = data_requests.receive(user_id=asked["user_id"], kind=asked["what"].partition(":")[2], **by)
         else:
@@ -95,6 +106,7 @@ class DataRequestAdmin(SetPage[DataRequest]):
             }
             made = services[asked["what"]](request_id=asked["known"].pk, **by)
         messages.success(request, f"{made}: {made.get_status_display()}. Due {made.due_at:%d %b %Y}.")
+        return None
 
 
 def _effects(what: str, kind: str) -> list[str]:
@@ -110,11 +122,15 @@ def _effects(what: str, kind: str) -> list[str]:
         "receive": (
             ["Open orders are canceled and nothing new is taken, until it is lifted. Everything is kept."]
             if kind == DataRequest.Kind.RESTRICTION
-            else ["A copy is made within a minute or so. Only the person can download it, for seven days."]
+            else ["A copy is made within a minute or so. The person can download it for seven days."]
         ),
         "cancel": [
             "Nothing is erased or copied. Sessions and keys that ended stay ended; the account may trade again."
         ],
         "waive": ["Everything is deleted within a minute or so, for good. It cannot be taken back."],
         "lift": ["The account may trade again."],
+        "hand_out": [
+            "You get everything that is held about the person, as one zip. Give it to them and to nobody else, and"
+            " delete yours. The record says that you took it."
+        ],
     }[what]

@@ -4,10 +4,11 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.http import HttpRequest
 
 from console import flags
-from console.admin.set_page import SetPage
+from console.admin.set_page import Confirm, SetPage
 from console.flags import Rollout
 from console.models import FlagRow, FlagUser
 from console.operators import actor_of
@@ -63,6 +64,8 @@ class FlagAdmin(SetPage[FlagRow]):
     )  # fmt: skip
     set_form = FlagForm
     verb = "Set a feature flag"
+    action = "console.flag.set"
+    shell_way = "set FLAG_… in the environment, for all users"
 
     @admin.display(description="Users with their own")
     def own_settings(self, row: FlagRow) -> int:
@@ -82,7 +85,9 @@ class FlagAdmin(SetPage[FlagRow]):
         headline = f"{asked['name']}: {asked['mode']} for {asked['percent']} % of users"
         return headline, [f"{drawn:,} of {everyone.count():,} users today; the others get the default."]
 
-    def act(self, request: HttpRequest, asked: dict[str, Any]) -> None:
+    @transaction.atomic
+    def act(self, request: HttpRequest, asked: dict[str, Any], confirm: Confirm) -> None:
+        confirm()
         by = {"reason": asked["reason"], "actor": actor_of(request), "now": clock.now()}
         if asked.get("user_id"):
             mode = None if asked["mode"] == NO_LONGER else Rollout(asked["mode"])

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from console.admin.set_page import SetPage
+from console.admin.set_page import Confirm, SetPage
 from console.models import Job
 from console.operators import actor_of
 from console.services import jobs
@@ -31,6 +31,6 @@ class JobAdmin(SetPage[Job]):
             "They leave the work queue."
         ]
 
-    def act(self, request: HttpRequest, asked: dict[str, Any]) -> None:
+    def act(self, request: HttpRequest, asked: dict[str, Any], confirm: Confirm) -> None:
         jobs.acknowledge(name=asked["name"].name, actor=actor_of(request), now=clock.now())
         messages.success(request, "Acknowledged.")

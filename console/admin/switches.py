@@ -6,7 +6,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 
 from console import selectors
-from console.admin.set_page import SetPage
+from console.admin.set_page import Confirm, SetPage
 from console.models import Switch
 from console.operators import actor_of
 from console.services.switches import REASON_LENGTH_MAX, checked_key, preview, set_switch
@@ -49,6 +49,9 @@ class SwitchAdmin(SetPage[Switch]):
     search_fields = ("key",)
     set_form = SwitchForm
     verb = "Set a kill switch"
+    action = "console.switch.release"
+    removes_risk = True
+    shell_way = "python manage.py switch release KEY --reason …"
 
     def standing(self) -> Sequence[str]:
         return [
@@ -67,10 +70,15 @@ class SwitchAdmin(SetPage[Switch]):
             lines.append(f"Its release was asked for: {row.release_reason}")
         return f"{asked['key']}: {Mode(asked['mode']).effect}", lines
 
-    def act(self, request: HttpRequest, asked: dict[str, Any]) -> None:
+    def must_confirm(self, asked: dict[str, Any]) -> bool:
+        """Stopping never does."""
+        row = Switch.objects.filter(pk=asked["key"]).first()
+        return row is not None and Mode(asked["mode"]).strictness < Mode(row.mode).strictness
+
+    def act(self, request: HttpRequest, asked: dict[str, Any], confirm: Confirm) -> None:
         done = set_switch(
             key=asked["key"], mode=Mode(asked["mode"]), reason=asked["reason"], until=asked["until"],
-            actor=actor_of(request), now=clock.now(),
+            actor=actor_of(request), now=clock.now(), confirm=confirm,
         )  # fmt: skip
         if done.asked:
             messages.warning(

@@ -28,6 +28,7 @@ WAIVED = "console.data_request.waived"
 LIFTED = "console.data_request.lifted"
 ANSWERED = "console.data_request.answered"
 DOWNLOADED = "console.data_request.downloaded"
+EXPORTED = "console.data_request.exported"
 EXPIRED = "console.data_request.expired"
 
 Kind, Status = DataRequest.Kind, DataRequest.Status
@@ -229,17 +230,32 @@ def answer(*, request_id: UUID, now: datetime) -> DataRequest:
 def download(*, request_id: UUID, user_id: UUID, now: datetime) -> tuple[DataExport, Iterator[bytes]]:
     """The person's own copy. Whoever calls has had it confirmed by step-up. Raises NotFound, ExportExpired."""
     request = DataRequest.objects.filter(pk=request_id, user_id=user_id).first()
+    export = _copy_of(request, now)
+    with transaction.atomic():
+        DataExport.objects.filter(pk=request_id).update(downloaded_at=now)
+        _record(DOWNLOADED, export.request, actor_ref_for(user_id), now, "")
+    return export, exports.read(export)
+
+
+@transaction.atomic
+def hand_out(
+    *, request_id: UUID, actor: str, now: datetime, reason: str
+) -> tuple[DataExport, Iterator[bytes]]:
+    """The copy for an operator, who gives it to a person that cannot come for it. Raises NotFound, ExportExpired."""
+    export = _copy_of(DataRequest.objects.filter(pk=request_id).first(), now)
+    _record(EXPORTED, export.request, actor, now, reason)
+    return export, exports.read(export)
+
+
+def _copy_of(request: DataRequest | None, now: datetime) -> DataExport:
     if request is None or request.kind not in (Kind.ACCESS, Kind.PORTABILITY):
-        raise NotFound("You have no such request.", remedy="List your requests to see their ids.")
-    export = DataExport.objects.filter(pk=request_id, expires_at__gt=now).first()
+        raise NotFound("There is no such request for a copy.", remedy="List the requests to see their ids.")
+    export = DataExport.objects.select_related("request").filter(pk=request.pk, expires_at__gt=now).first()
     if export is None:
         if request.status == Status.OPEN:
             raise NotFound("The copy is not made yet.", remedy=f"It will be by {request.due_at:%d %b %Y}.")
         raise ExportExpired("The copy was kept for seven days.", remedy="Ask for another one.")
-    with transaction.atomic():
-        DataExport.objects.filter(pk=request_id).update(downloaded_at=now)
-        _record(DOWNLOADED, request, actor_ref_for(user_id), now, "")
-    return export, exports.read(export)
+    return export
 
 
 def expire(now: datetime) -> int:

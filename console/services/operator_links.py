@@ -1,7 +1,7 @@
-"""One-time links into the operator site, made by whoever holds the shell.
+"""One-time links by which operators enrol a passkey, made by whoever holds the shell.
 
-There are no passwords. The shell can do everything anyway, so it is what vouches for an operator.
-docs/adr/0013.
+There are no passwords. The shell can do everything anyway, so it is what vouches for an operator who has no passkey
+yet, or none any more. docs/adr/0026.
 """
 
 import hashlib
@@ -14,16 +14,12 @@ from django.db import transaction
 
 from audit import log, pseudonym
 from console.models import OperatorLink
+from console.services.operators import NotAnOperator
 from raxx.kernel.errors import RaxxError
 
 VALID_FOR = timedelta(minutes=5)
 _KEEP_FOR = timedelta(days=1)
 _INVALID = "This link is not valid: it was used, it is older than five minutes, or it is wrong."
-
-
-class NotAnOperator(RaxxError):
-    code = "NOT_AN_OPERATOR"
-    http_status = 409
 
 
 class OperatorLinkInvalid(RaxxError):
@@ -35,7 +31,7 @@ class OperatorLinkInvalid(RaxxError):
 
 @transaction.atomic
 def issue(*, email: str, now: datetime) -> str:
-    """A token that signs this operator in once within five minutes. A staff user is made where the
+    """A token that lets this operator enrol a passkey, once, within five minutes. A staff user is made where the
     address is new. Raises NotAnOperator when it is a customer's."""
     users = get_user_model().objects
     user = users.filter(email=email.lower()).first()

@@ -44,20 +44,22 @@ class SwitchChange(NamedTuple):
 
 
 def set_switch(
-    *, key: str, mode: Mode, reason: str, actor: str, now: datetime, until: datetime | None = None
-) -> SwitchChange:
+    *, key: str, mode: Mode, reason: str, actor: str, now: datetime, until: datetime | None = None,
+    confirm: Callable[[], None] | None = None,
+) -> SwitchChange:  # fmt: skip
     """Set a switch in the database, and record it. Doing it twice changes nothing.
 
     When it returns `drained`, no order is accepted any more that the new mode stops. Where a submission hangs for
     longer than ten seconds, the switch is set all the same and the answer is `drained=False`. Called inside a
     transaction, all of it holds from that one's commit on. Making the global switch less strict takes two people:
-    the first call answers `asked`, the same call by another within an hour does it. Raises InvalidInput for an
-    unknown key or without a reason, SecondPersonNeeded. `actor` is an actor_ref.
+    the first call answers `asked`, the same call by another within an hour does it. `confirm` is called in the
+    transaction of the change where it makes the switch less strict; what it raises ends it. Raises InvalidInput for
+    an unknown key or without a reason, SecondPersonNeeded. `actor` is an actor_ref.
     """
     checked_key(key)
     reason = _checked(reason)
     with transaction.atomic():
-        done = _store(key, mode, reason, until, actor, now)
+        done = _store(key, mode, reason, until, actor, now, confirm)
     return done if mode is Mode.ACTIVE or done.asked else done._replace(drained=_drain())
 
 
@@ -80,14 +82,17 @@ def preview(key: str) -> list[str]:
 
 
 def _store(
-    key: str, mode: Mode, reason: str, until: datetime | None, actor: str, now: datetime
-) -> SwitchChange:
+    key: str, mode: Mode, reason: str, until: datetime | None, actor: str, now: datetime,
+    confirm: Callable[[], None] | None,
+) -> SwitchChange:  # fmt: skip
     # Before the row: a stop must hold even while many make switches of the same key.
     Switch.objects.get_or_create(
         key=key, defaults={"mode": Mode.ACTIVE, "changed_by": actor, "changed_at": now}
     )
     row = Switch.objects.select_for_update().get(key=key)
     before = Mode(row.mode)
+    if confirm is not None and mode.strictness < before.strictness:
+        confirm()
     if key in TWO_PEOPLE and mode.strictness < before.strictness and not _agreed(row, mode, actor, now):
         row.release_to, row.release_asked_by, row.release_asked_at = mode, actor, now
         row.release_reason = reason

@@ -1,6 +1,6 @@
-"""The status pages come before everything that asks PostgreSQL or Valkey on every request, such as sessions.
+"""The status pages come before everything that might ask PostgreSQL or Valkey, such as who is signed in.
 
-Otherwise an operator whose browser has a session cookie could not see the page just when it is needed.
+Otherwise somebody whose browser has a session could not see the page just when it is needed.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,7 @@ class UserAdmin(ReadOnly):
     list_display = ("email", "tier", "is_active", "is_staff", "created_at")
     list_filter = ("tier", "is_active", "is_staff")
     search_fields = ("email__startswith", "id__exact")
-    fields = ("id", "email", "tier", "is_active", "is_staff", "is_superuser", "created_at")
+    fields = ("id", "email", "tier", "is_active", "is_staff", "is_superuser", "locked_until", "created_at")
     ordering = ("-created_at",)
 
 

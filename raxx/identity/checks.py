@@ -5,13 +5,15 @@ from datetime import datetime
 from django.conf import settings
 
 from console import doctor
-from console.doctor import Finding, fail, ok
+from console.doctor import Finding, fail, ok, warn
 from console.purging import Purge, purges
+from raxx.identity.models import User
 from raxx.identity.services import sessions
 
 
 def register_all() -> None:
     doctor.register("origins", origins_are_named)
+    doctor.register("operators", operators_can_sign_in, needs=("database", "migrations"))
     purges.register(
         "sessions", Purge(keep=f"{sessions.KEEP_FOR.days} days after their end", run=_purge_sessions)
     )
@@ -29,6 +31,15 @@ def origins_are_named(now: datetime) -> Finding:
     if wrong:
         return fail(f"{wrong[0]} is no origin that passkeys can belong to", remedy=remedy)
     return ok(f"passkeys belong to {settings.RAXX_RP_ID}")
+
+
+def operators_can_sign_in(now: datetime) -> Finding:
+    """Whether every operator has a passkey. Those of a release that had none sign in by a link once."""
+    locked_out = User.objects.filter(is_staff=True, is_active=True, passkeys=None).count()
+    if locked_out:
+        remedy = "Run manage.py operator_link --email … for each, and let them open it; or operator_revoke."
+        return warn(f"{locked_out} cannot sign in: no passkey", remedy=remedy)
+    return ok("every operator has a passkey")
 
 
 def _purge_sessions(now: datetime, apply: bool) -> int:

@@ -6,10 +6,11 @@ from uuid import UUID
 from django.db import transaction
 
 from console.data_rights import Act, Holder, Section, holders
+from console.purging import Purge, purges
 from console.services.forgetting import forget_events, forget_keys
 from raxx.identity import live_sessions, step_up
-from raxx.identity.models import ApiKey, Passkey, RecoveryCode, Session, StepUpGrant, User
-from raxx.identity.services import api_keys, sessions
+from raxx.identity.models import ApiKey, Notice, Passkey, RecoveryCode, Session, StepUpGrant, User
+from raxx.identity.services import api_keys, notices, sessions
 from raxx.identity.step_up import Action
 
 # What a person confirms with a passkey; `request` is the id of the request.
@@ -24,6 +25,10 @@ def register() -> None:
         Action(LIFT, 300, "End a restriction: `request`."),
         Action(DOWNLOAD, 300, "Download a copy: `request`."),
     )
+    purges.register(
+        "notices about accounts",
+        Purge(f"{notices.KEPT.days} days", lambda now, apply: notices.purge(now, apply=apply)),
+    )
     holders.register(
         "identity",
         Holder(
@@ -37,6 +42,7 @@ def register() -> None:
                 "identity.Session",
                 "identity.RefreshToken",
                 "identity.StepUpGrant",
+                "identity.Notice",
             ),
             withheld={
                 "identity.User_groups": "roles of operators say nothing about a customer",
@@ -91,6 +97,10 @@ def _export(user_id: UUID) -> Iterator[Section]:
         StepUpGrant.objects.filter(session__user_id=user_id)
         .values("id", "action", "granted_at", "expires_at", "used_at")
         .iterator(),
+    )
+    yield (
+        "notices",
+        Notice.objects.filter(**mine).values("id", "what", "sentence", "at", "mailed_at").iterator(),
     )
     yield (
         "api_keys",

@@ -4,6 +4,7 @@ from audit.events import EventType, register
 
 USER_REGISTERED = "identity.user.registered"
 USER_RECOVERED = "identity.user.recovered"
+USER_LOCKED = "identity.user.locked"
 API_KEY_ISSUED = "identity.api_key.issued"
 API_KEY_REVOKED = "identity.api_key.revoked"
 PASSKEY_ENROLLED = "identity.passkey.enrolled"
@@ -23,7 +24,10 @@ def register_all() -> None:
     """Called once, when the app starts."""
     register(
         EventType(USER_REGISTERED, "2y", "A user was made."),
-        EventType(USER_RECOVERED, "2y", "A user came back by a recovery code and enrolled a passkey."),
+        EventType(
+            USER_RECOVERED, "2y", "A user came back by a recovery code or a link and enrolled a passkey."
+        ),
+        EventType(USER_LOCKED, "2y", "An operator's sign-in was locked after failed ceremonies."),
         EventType(API_KEY_ISSUED, "2y", "An API key was made; its secret was shown once."),
         EventType(API_KEY_REVOKED, "2y", "An API key stopped working."),
         EventType(PASSKEY_ENROLLED, "2y", "A passkey was added."),

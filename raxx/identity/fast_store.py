@@ -52,13 +52,13 @@ breaker = _Breaker()
 def ask(question: Callable[[redis.Redis], T]) -> T:
     """The answer of Valkey, within its time-outs. Raises SessionsUnavailable."""
     if breaker.is_open():
-        raise _unavailable()
+        raise unavailable()
     try:
         return question(valkey.shared())
     except RedisError as problem:
         breaker.trip()
         log.warning("valkey does not answer identity", problem=type(problem).__name__)
-        raise _unavailable() from problem
+        raise unavailable() from problem
 
 
 def script(source: str) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ def script(source: str) -> Callable[..., Any]:
     return run
 
 
-def _unavailable() -> SessionsUnavailable:
+def unavailable() -> SessionsUnavailable:
     return SessionsUnavailable(
         "We cannot check who you are right now. Nothing was done; try again in a moment."
         " Canceling orders and signing out still work.",

@@ -58,6 +58,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     recovered_at = models.DateTimeField(
         null=True
     )  # last came back by a recovery code: no live trading for a day
+    locked_until = models.DateTimeField(null=True)  # operators only: services/lockout.py
 
     objects = UserManager()
 
@@ -261,3 +262,26 @@ class StepUpGrant(models.Model):
 
     def __str__(self) -> str:
         return self.action
+
+
+class Notice(models.Model):
+    """Something about their account that a person was told, and whether by mail too."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notices")
+    what = models.CharField(max_length=64)  # the code of the event in the record
+    sentence = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    mail_after = models.DateTimeField()
+    mail_tries = models.PositiveSmallIntegerField(default=0)
+    mailed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "notices"
+        indexes = [
+            models.Index(fields=["user", "-at"], name="notices_of_user"),
+            models.Index(fields=["mail_after"], condition=Q(mailed_at=None), name="notices_to_mail"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence

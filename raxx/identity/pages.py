@@ -6,19 +6,21 @@ away also works without it, by forms with Django's token.
 
 from collections.abc import Callable
 from functools import wraps
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.pseudonym import actor_ref_for
 from raxx.identity import cookies, rate_limits
 from raxx.identity.fast_store import SessionsUnavailable
-from raxx.identity.models import ApiKey, Passkey, Scope, SessionKind, User
+from raxx.identity.models import ApiKey, Notice, Passkey, Scope, SessionKind, User
 from raxx.identity.services import api_keys, passkeys, recovery_codes, sessions
 from raxx.identity.services.sessions import SessionHolder, SessionInvalid
 from raxx.kernel import clock
@@ -76,7 +78,10 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
 @public
 def sign_in(request: HttpRequest) -> HttpResponse:
-    return render(request, "identity/sign_in.html")
+    """`next` is where one comes from, if that is a page of ours."""
+    wanted = request.GET.get("next", "")
+    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return render(request, "identity/sign_in.html", {"then": wanted if is_ours else reverse("account")})
 
 
 @public
@@ -86,8 +91,12 @@ def recover(request: HttpRequest) -> HttpResponse:
 
 @signed_in(recovery=True)
 def new_passkey(request: HttpRequest, holder: SessionHolder) -> HttpResponse:
-    """Where a recovery leads to."""
-    return render(request, "identity/new_passkey.html", {"recovering": holder.kind != SessionKind.FULL})
+    """Where a recovery leads to, and an operator's link."""
+    then = reverse("sign-in")
+    if User.objects.get(pk=holder.user_id).is_staff:
+        then += "?" + urlencode({"next": reverse("admin:index")})
+    context = {"recovering": holder.kind != SessionKind.FULL, "then": then}
+    return render(request, "identity/new_passkey.html", context)
 
 
 @signed_in()
@@ -99,6 +108,7 @@ def account(request: HttpRequest, holder: SessionHolder) -> HttpResponse:
         "limit": rate_limits.PER_MINUTE[holder.tier],
         "passkeys": Passkey.objects.filter(user=user).order_by("created_at", "id"),
         "codes_left": recovery_codes.left(user.pk),
+        "notices": Notice.objects.filter(user=user).order_by("-at")[:10],
         "page": "account",
     }
     return render(request, "identity/account.html", context)

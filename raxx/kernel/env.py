@@ -16,6 +16,7 @@ from raxx.kernel.errors import InvalidInput
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 _POSTGRES_SCHEMES = ("postgres", "postgresql")
 _POSTGRES_OPTIONS = (
     "application_name",
@@ -156,6 +157,27 @@ def database(name: str, default: str | None = None) -> dict[str, Any]:
         "HOST": host,
         "PORT": port,
         "OPTIONS": dict(query),
+    }
+
+
+def mail_server(name: str) -> dict[str, Any]:
+    """Django's mail settings from `smtp+tls://user:password@host:587`. `smtps` speaks TLS from the first byte,
+    `smtp+tls` after a greeting in the clear, `smtp` never. User and password may be percent-encoded, or left out."""
+    value = url(name, schemes=tuple(_MAIL_PORTS))
+    try:
+        parts = urlsplit(value)
+        port = parts.port or _MAIL_PORTS[parts.scheme]
+    except ValueError:
+        raise _bad_url(name, "must read scheme://user:password@host:port") from None
+    if not parts.hostname or parts.path.strip("/") or parts.query:
+        raise _bad_url(name, "must read scheme://user:password@host:port")
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
     }
 
 

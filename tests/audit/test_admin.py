@@ -5,15 +5,14 @@ from django.test import Client
 
 from audit import log, pseudonym
 from audit.models import AuditEntry
-from raxx.identity.models import User
+from tests.operators import let_in, operator
 
 LIST = "/admin/audit/auditentry/"
 
 
 @pytest.fixture
 def browser(db: None) -> Client:
-    browser = Client()
-    browser.force_login(User.objects.create_user(email="olga@example.com", is_staff=True, is_superuser=True))
+    browser = let_in(Client(), operator())
     for name in ("first-one", "second-one"):
         log.record(
             "console.switch.changed",

@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 
 from audit.models import AuditEntry
 from console.switches import ENVIRONMENT
+from tests.operators import operator
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +93,13 @@ def test_an_operator_link_needs_an_address() -> None:
     with pytest.raises(CommandError, match="not an email address") as caught:
         run("operator_link", "--email", "olga")
     assert caught.value.returncode == 2
+
+
+@pytest.mark.django_db
+def test_an_operator_is_revoked_by_address() -> None:
+    operator()
+    assert "no longer an operator. Sessions ended: 0." in run(
+        "operator_revoke", "--email", "Olga@example.com"
+    )
+    with pytest.raises(CommandError, match="is not an operator"):
+        run("operator_revoke", "--email", "olga@example.com")

@@ -127,6 +127,11 @@ def test_unsound_settings(settings: Settings, changes: dict[str, object], says: 
     assert says in found.message
 
 
+def test_sound_settings(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    assert doctor_checks.settings_are_sound(NOW).message == "served as localhost on this machine only"
+
+
 @pytest.mark.parametrize(
     ("secret", "field", "says"),
     [

@@ -4,7 +4,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
-from django.test import Client
 
 from audit.models import AuditEntry
 from audit.pseudonym import OPERATOR_SHELL, actor_ref_for
@@ -15,6 +14,7 @@ from console.services.flags import set_flag, set_for_user
 from mbt.operator_views import INVESTOR_PROFILES, PAPER_TRADING
 from raxx.identity.models import User
 from raxx.kernel.errors import InvalidInput
+from tests.operators import enrolled, operator
 
 NOW = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -177,20 +177,29 @@ def test_require_on(alice: UUID) -> None:
     flags.require_on(INVESTOR_PROFILES, alice)
 
 
-def test_operators_set_them_on_the_operator_site(alice: UUID) -> None:
-    olga = User.objects.create_user(email="olga@example.com", is_staff=True, is_superuser=True)
-    browser, page = Client(), "/admin/console/flagrow/"
-    browser.force_login(olga)
-    form = {"name": INVESTOR_PROFILES, "mode": "on", "percent": "25", "owner": "olga", "reason": "beta"}
+def test_operators_set_them_on_the_operator_site(alice: UUID, valkey_url: str) -> None:
+    olga = operator()
+    person, page = enrolled(olga), "/admin/console/flagrow/"
+    browser = person.client
+    form = {
+        "name": INVESTOR_PROFILES, "mode": "on", "percent": "25", "user": "", "owner": "olga", "expires_at": "",
+        "reason": "beta",
+    }  # fmt: skip
     assert b"25 % of users" in browser.post(page + "set/", form).content
     assert not FlagRow.objects.exists()
-    assert browser.post(page + "set/", {**form, "confirmed": "Set it"}).status_code == 302
+    assert browser.post(page + "set/", {**form, "confirmed": "yes"}).status_code == 403
+    person.confirm("console.flag.set", form)
+    assert browser.post(page + "set/", {**form, "confirmed": "yes"}).status_code == 302
     row = FlagRow.objects.get()
     assert (row.mode, row.percent, row.changed_by) == ("on", 25, actor_ref_for(olga.pk))
-    one = {**form, "user": "Alice@example.com", "confirmed": "Set it"}
+    one = {**form, "user": "Alice@example.com"}
+    person.confirm("console.flag.set", one)
+    one["confirmed"] = "yes"
     assert browser.post(page + "set/", one).status_code == 302
     assert FlagUser.objects.get().user_id == alice
     assert b"There is no user" in browser.post(page + "set/", {**one, "user": "bob@example.com"}).content
+    assert browser.post(page + "set/", {**one, "mode": "as all"}).status_code == 403
+    person.confirm("console.flag.set", {**form, "user": "Alice@example.com", "mode": "as all"})
     assert browser.post(page + "set/", {**one, "mode": "as all"}).status_code == 302
     assert not FlagUser.objects.exists()
     assert INVESTOR_PROFILES.encode() in browser.get(page).content

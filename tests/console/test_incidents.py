@@ -4,9 +4,9 @@ from django.test import Client
 from audit.models import AuditEntry
 from console.models import Incident
 from console.services.incidents import IncidentOver, open_incident, update_incident
-from raxx.identity.models import User
 from raxx.kernel import clock
 from raxx.kernel.errors import InvalidInput
+from tests.operators import let_in, operator
 
 ACTOR = "system:operator-shell"
 LIST = "/admin/console/incident/"
@@ -46,7 +46,7 @@ def test_an_incident_that_is_over_stays_so() -> None:
 
 @pytest.mark.django_db
 def test_operators_open_and_resolve_them_in_the_admin(client: Client) -> None:
-    client.force_login(User.objects.create_user(email="olga@example.com", is_staff=True, is_superuser=True))
+    let_in(client, operator())
     inline = {f"updates-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
     new = {
         "title": "Late quotes",

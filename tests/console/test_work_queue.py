@@ -19,6 +19,7 @@ from raxx.identity.models import User
 from raxx.identity.services.users import register
 from raxx.kernel import clock, valkey
 from raxx.market.board import Board
+from tests.operators import enrolled, let_in, operator
 
 ACTOR = "system:operator-shell"
 
@@ -32,9 +33,7 @@ def _nothing_remembered() -> Iterator[None]:
 
 @pytest.fixture
 def browser(db: None, valkey_url: str) -> Client:
-    browser = Client()
-    browser.force_login(User.objects.create_user(email="olga@example.com", is_staff=True, is_superuser=True))
-    return browser
+    return let_in(Client(), operator())
 
 
 @pytest.fixture
@@ -118,7 +117,14 @@ def test_celery_failures_are_noted(db: None) -> None:
     assert (job.failures, job.problem) == (1, "ValueError")
 
 
-def test_operators_take_requests_in_and_change_them(browser: Client, db: None) -> None:
+def test_operators_take_requests_in_and_change_them(db: None, valkey_url: str) -> None:
+    person = enrolled(operator())
+    browser = person.client
+
+    def confirmed(asked: dict[str, str]) -> int:
+        person.confirm("console.data_request.decide", {"user": "", "request": "", **asked})
+        return int(browser.post(page, {**asked, "confirmed": "yes"}).status_code)
+
     user = register(email="alice@example.com", now=clock.now())
     page = "/admin/console/datarequest/set/"
     asked = {"what": "receive:erasure", "user": "Alice@Example.com", "reason": "letter of 20 Nov"}
@@ -126,7 +132,9 @@ def test_operators_take_requests_in_and_change_them(browser: Client, db: None) -
     assert "In 30 days everything is deleted, for good." in shown
     assert "Kept: audit_log" in shown
     assert not DataRequest.objects.exists()
-    assert browser.post(page, {**asked, "confirmed": "yes"}).status_code == 302
+    assert browser.post(page, {**asked, "confirmed": "yes"}).status_code == 403
+    assert not DataRequest.objects.exists()
+    assert confirmed(asked) == 302
     request = DataRequest.objects.get()
     assert (request.user_id, request.status) == (user.pk, "cooling")
     stored = AuditEntry.objects.get(action=data_requests.RECEIVED).reason
@@ -135,8 +143,8 @@ def test_operators_take_requests_in_and_change_them(browser: Client, db: None) -
 
     listed = browser.get("/admin/console/datarequest/").content.decode()
     assert "in 30 days" in listed or "in 31 days" in listed
-    back = {"what": "cancel", "request": str(request.pk), "reason": "changed her mind", "confirmed": "yes"}
-    assert browser.post(page, back).status_code == 302
+    back = {"what": "cancel", "request": str(request.pk), "reason": "changed her mind"}
+    assert confirmed(back) == 302
     request.refresh_from_db()
     assert request.status == "canceled"
 

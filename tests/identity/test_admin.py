@@ -7,6 +7,7 @@ from raxx.identity.models import ApiKey, User
 from raxx.identity.services.api_keys import IssuedKey, issue
 from raxx.identity.services.users import register
 from raxx.kernel import clock
+from tests.operators import let_in, operator
 
 KEYS, USERS = "/admin/identity/apikey/", "/admin/identity/user/"
 
@@ -27,10 +28,8 @@ def olga(db: None) -> User:
 
 
 @pytest.fixture
-def browser(olga: User) -> Client:
-    browser = Client()
-    browser.force_login(olga)
-    return browser
+def browser(olga: User, valkey_url: str) -> Client:
+    return let_in(Client(), olga)
 
 
 def test_keys_are_shown_without_their_hashes(browser: Client, key: IssuedKey) -> None:
@@ -70,8 +69,7 @@ def test_users_are_read_only(browser: Client, alice: User) -> None:
 
 
 def test_staff_without_the_permission_cannot_revoke(key: IssuedKey) -> None:
-    browser = Client()
-    browser.force_login(User.objects.create_user(email="stan@example.com", is_staff=True))
+    browser = let_in(Client(), operator("stan@example.com", is_superuser=False))
     row = ApiKey.objects.get()
     browser.post(KEYS, {"action": "revoke", "_selected_action": str(row.pk), "reason": "because"})
     row.refresh_from_db()

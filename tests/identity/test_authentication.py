@@ -18,6 +18,8 @@ from raxx.identity.services.users import register
 from raxx.kernel import clock
 from raxx.kernel.api.envelope import reply
 from raxx.kernel.api.views import ApiView
+from tests.identity.browser import ACCESS
+from tests.operators import let_in
 
 pytestmark = pytest.mark.django_db
 
@@ -97,9 +99,8 @@ def test_wrong_credentials_all_get_the_same_answer(key: IssuedKey, spoil: Callab
 
 
 def test_cookies_mean_nothing(alice: User) -> None:
-    browser = Client()
-    browser.force_login(alice)
-    assert call(HTTP_COOKIE=f"sessionid={browser.cookies['sessionid'].value}").status_code == 401
+    browser = let_in(Client(), alice)
+    assert call(HTTP_COOKIE=f"{ACCESS}={browser.cookies[ACCESS].value}").status_code == 401
 
 
 def test_reading_and_trading_need_their_scopes(alice: User, key: IssuedKey) -> None:

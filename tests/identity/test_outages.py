@@ -224,7 +224,7 @@ def refresh(token: str | None) -> sessions.Issued:
 
 
 def test_of_many_who_refresh_at_once_one_gets_a_new_token(alice: User) -> None:
-    for _ in range(20 if SOAK else 5):
+    for _ in range(200 if SOAK else 10):
         got = at_once(8, partial(refresh, started(alice).refresh))
         issued = [one for one in got if isinstance(one, sessions.Issued)]
         assert len(issued) == 8, got
@@ -232,7 +232,7 @@ def test_of_many_who_refresh_at_once_one_gets_a_new_token(alice: User) -> None:
 
 
 def test_a_revocation_beats_a_refresh_that_runs_beside_it(alice: User) -> None:
-    for _ in range(50 if SOAK else 10):
+    for _ in range(500 if SOAK else 20):
         issued = started(alice)
         revoke = partial(sessions.revoke, user_id=alice.pk, session_id=issued.session_id, now=clock.now())
         turns = iter([revoke, *[partial(refresh, issued.refresh)] * 4])
@@ -250,7 +250,7 @@ def test_of_many_who_use_a_confirmation_at_once_one_may(alice: User) -> None:
 
     from raxx.identity.step_up import RENEW_CODES, hash_of
 
-    for _ in range(20 if SOAK else 5):
+    for _ in range(200 if SOAK else 10):
         issued = started(alice)
         holder = sessions.present(access=issued.access, now=clock.now())
         now = clock.now()

@@ -170,3 +170,41 @@ def test_a_bad_database_address_is_refused_without_showing_its_password(
         env.database("X")
     assert refused.value.__cause__ is None
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port", "tls", "ssl"),
+    [
+        ("smtp://mail.example", "mail.example", 25, False, False),
+        ("smtp+tls://me%40x:p%3Aw@mail.example", "mail.example", 587, True, False),
+        ("smtps://me:pw@mail.example:4465", "mail.example", 4465, False, True),
+    ],
+)
+def test_a_mail_server_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch, given: str, host: str, port: int, tls: bool, ssl: bool
+) -> None:
+    monkeypatch.setenv("X", given)
+    found = env.mail_server("X")
+    assert (found["EMAIL_HOST"], found["EMAIL_PORT"]) == (host, port)
+    assert (found["EMAIL_USE_TLS"], found["EMAIL_USE_SSL"]) == (tls, ssl)
+    if "%40" in given:
+        assert (found["EMAIL_HOST_USER"], found["EMAIL_HOST_PASSWORD"]) == ("me@x", "p:w")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "mail.example:25",
+        "http://mail.example",
+        "smtp://me:pw@",
+        "smtp://me:secret@h/x",
+        "smtp://me:secret@h:99999",
+    ],
+)
+def test_a_bad_mail_server_is_refused_without_showing_its_password(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("X", given)
+    with pytest.raises(BadSetting) as refused:
+        env.mail_server("X")
+    assert "secret" not in str(refused.value)

@@ -11,9 +11,9 @@ from django.db import transaction
 from audit import log as record
 from audit.pseudonym import OPERATOR_SHELL, actor_ref_for
 from console.services import exports
+from console.services.data_requests import EXPORTED
 from raxx.kernel import clock
 
-EXPORTED = "console.data_request.exported"
 FAILED, USAGE = 1, 2
 
 

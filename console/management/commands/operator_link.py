@@ -11,7 +11,10 @@ from raxx.kernel.errors import RaxxError
 
 
 class Command(BaseCommand):
-    help = "Print a link that signs an operator into /admin/ once, within five minutes. Makes the operator where new."
+    help = (
+        "Print a link by which an operator adds a passkey, once, within five minutes: the first one, or another when"
+        " all are lost. Makes the operator where new."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", default="operator@localhost", help="whose link (default %(default)s)")

@@ -3,7 +3,7 @@
 The requests are the console's; who asks, and that they have just confirmed it with a passkey, is told here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -11,11 +11,12 @@ import msgspec
 from django.db import transaction
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.pseudonym import actor_ref_for
+from console import downloads
 from console.models import DataRequest
 from console.services import data_requests
 from raxx.identity.api import forms
@@ -109,40 +110,44 @@ class _ConfirmedApi(OwnApi):
         return holder.user_id
 
 
-class HurryApi(_ConfirmedApi):
-    action = HURRY
+class _DeedApi(_ConfirmedApi):
+    """`deed` is the service that does it."""
 
-    @extend_schema(
-        operation_id="data_request_hurry", summary="Be erased without waiting", request=schema.request(forms.NOTHING),
-        responses=schema.responses(schema.envelope(DataRequestShape), failures=_WRITE_FAILURES),
-    )  # fmt: skip
+    deed: Callable[..., DataRequest]
+
     @transaction.atomic
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Needs a confirmation of `data.request.hurry` with `request`, the id. Cannot be taken back."""
         now = clock.now()
         user_id = self.confirm(request, request_id, now)
-        row = data_requests.waive(
-            request_id=request_id, user_id=user_id, actor=actor_ref_for(user_id), now=now
-        )
+        row = type(self).deed(request_id=request_id, user_id=user_id, actor=actor_ref_for(user_id), now=now)
         return reply(shape(row))
 
 
-class LiftApi(_ConfirmedApi):
-    action = LIFT
-
-    @extend_schema(
-        operation_id="data_request_lift", summary="End a restriction", request=schema.request(forms.NOTHING),
-        responses=schema.responses(schema.envelope(DataRequestShape), failures=_WRITE_FAILURES),
-    )  # fmt: skip
-    @transaction.atomic
-    def post(self, request: Request, request_id: UUID) -> Response:
-        """Needs a confirmation of `data.request.lift` with `request`, the id."""
-        now = clock.now()
-        user_id = self.confirm(request, request_id, now)
-        row = data_requests.lift(
-            request_id=request_id, user_id=user_id, actor=actor_ref_for(user_id), now=now
+def _described(
+    operation_id: str, summary: str, description: str
+) -> Callable[[type[_DeedApi]], type[_DeedApi]]:
+    return extend_schema_view(
+        post=extend_schema(
+            operation_id=operation_id, summary=summary, description=description, request=schema.request(forms.NOTHING),
+            responses=schema.responses(schema.envelope(DataRequestShape), failures=_WRITE_FAILURES),
         )
-        return reply(shape(row))
+    )  # fmt: skip
+
+
+@_described(
+    "data_request_hurry", "Be erased without waiting",
+    "Needs a confirmation of `data.request.hurry` with `request`, the id. Cannot be taken back.",
+)  # fmt: skip
+class HurryApi(_DeedApi):
+    action, deed = HURRY, data_requests.waive
+
+
+@_described(
+    "data_request_lift", "End a restriction",
+    "Needs a confirmation of `data.request.lift` with `request`, the id.",
+)  # fmt: skip
+class LiftApi(_DeedApi):
+    action, deed = LIFT, data_requests.lift
 
 
 _COPY = {
@@ -167,8 +172,4 @@ class CopyApi(_ConfirmedApi):
         with transaction.atomic():
             user_id = self.confirm(request, request_id, now)
             export, parts = data_requests.download(request_id=request_id, user_id=user_id, now=now)
-        answer = StreamingHttpResponse(parts, content_type="application/zip")
-        answer["Content-Length"] = str(export.size)
-        answer["Content-Disposition"] = f'attachment; filename="raxx-data-{export.made_at:%Y-%m-%d}.zip"'
-        answer["Digest"] = f"sha-256={export.sha256}"
-        return answer
+        return downloads.as_file(export, parts)

@@ -182,7 +182,7 @@ class RefreshApi(StrangerApi):
 
     @extend_schema(
         operation_id="session_refresh", summary="Stay signed in", request=schema.request(forms.NOTHING),
-        responses=schema.responses(schema.envelope(shapes.SignedInShape), failures=(403, 411, 413, 415, 422, 429)),
+        responses=schema.responses(schema.envelope(shapes.SignedInShape), failures=(400, 403, 411, 413, 415, 422, 429)),
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """New cookies for the refresh cookie, which is good once. Its reuse ends the session."""

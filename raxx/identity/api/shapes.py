@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from raxx.identity.models import ApiKey, Passkey, Session, User
+from raxx.identity.models import ApiKey, Notice, Passkey, Session, User
 from raxx.identity.services.sessions import Issued
 
 
@@ -97,6 +97,19 @@ class NewApiKeyShape(msgspec.Struct, frozen=True):
 
     key_id: str
     secret: str
+
+
+class NoticeShape(msgspec.Struct, frozen=True):
+    """`what` is the code of the event in the record, `message` says it in words."""
+
+    id: UUID
+    what: str
+    message: str
+    at: datetime
+
+
+def notice(row: Notice) -> NoticeShape:
+    return NoticeShape(row.pk, row.what, row.sentence, row.at)
 
 
 def signed_in(issued: Issued) -> SignedInShape:

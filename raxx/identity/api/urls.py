@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from raxx.identity.api import data_requests, keys, passkeys, sessions
+from raxx.identity.api import data_requests, keys, notices, passkeys, sessions
 
 urlpatterns = [
     path("sessions", sessions.SessionsApi.as_view()),
@@ -24,6 +24,7 @@ urlpatterns = [
     path("data-requests/<uuid:request_id>/hurry", data_requests.HurryApi.as_view()),
     path("data-requests/<uuid:request_id>/lift", data_requests.LiftApi.as_view()),
     path("data-requests/<uuid:request_id>/copy", data_requests.CopyApi.as_view()),
+    path("notices", notices.NoticesApi.as_view()),
     path("keys", keys.KeysApi.as_view()),
     path("keys/<str:key_id>", keys.KeyApi.as_view()),
 ]

@@ -9,11 +9,11 @@ from django.db import transaction
 
 from audit import log as record
 from audit.pseudonym import actor_ref_for
-from raxx.identity import challenges, events, notices, passkey_rules
+from raxx.identity import challenges, events, passkey_rules
 from raxx.identity.models import Passkey, SessionKind, User, new_handle
 from raxx.identity.newcomers import newcomers
 from raxx.identity.passkey_rules import RelyingParty
-from raxx.identity.services import passkeys, recovery_codes, sessions, users
+from raxx.identity.services import notices, passkeys, recovery_codes, sessions, users
 from raxx.identity.services.sessions import Issued, SessionHolder
 
 SIGN_UP = "sign-up"
@@ -55,7 +55,7 @@ def finish_sign_up(
 def sign_in(
     *, credential: Mapping[str, Any], rp: RelyingParty, binding: str, label: str, now: datetime
 ) -> Issued:
-    """Raises CeremonyRefused, SessionsUnavailable."""
+    """Raises CeremonyRefused, SignInLocked, SessionsUnavailable."""
     proved = passkeys.finish_sign_in(credential=credential, rp=rp, binding=binding, now=now)
     return sessions.start(user=proved.user, label=label, now=now)
 
@@ -71,18 +71,21 @@ def recover(*, code: str, label: str, now: datetime) -> Issued:
 def finish_recovery(
     *, holder: SessionHolder, credential: Mapping[str, Any], rp: RelyingParty, name: str, now: datetime
 ) -> Passkey:
-    """Enrol the passkey that the recovery was for. Every session of the user is over then, this one too: one
-    signs in with the new passkey. Raises InvalidInput, CeremonyRefused, SessionsUnavailable."""
+    """Enrol the passkey that a code or an operator's link was for. Every session of the user is over then, this one
+    too: one signs in with the new passkey. Raises InvalidInput, CeremonyRefused, SessionsUnavailable."""
     user = User.objects.get(pk=holder.user_id)
+    # Who never had a way in does not come back: an operator with their first passkey.
+    comes_back = user.passkeys.exists() or user.recovery_codes.exists()
     with transaction.atomic():
         passkey = passkeys.finish_enrolment(
             credential=credential, rp=rp, user=user, binding=holder.sid, name=name, now=now
         )
-        User.objects.filter(pk=user.pk).update(recovered_at=now)
-        record.record(
-            events.USER_RECOVERED, actor=actor_ref_for(user.pk), object_type="user", object_id=actor_ref_for(user.pk),
-            at=now,
-        )  # fmt: skip
-        notices.notify(user_id=user.pk, what=events.USER_RECOVERED, at=now)
-        sessions.revoke_all(user_id=user.pk, now=now, why="recovered")
+        if comes_back:
+            User.objects.filter(pk=user.pk).update(recovered_at=now, locked_until=None)
+            record.record(
+                events.USER_RECOVERED, actor=actor_ref_for(user.pk), object_type="user",
+                object_id=actor_ref_for(user.pk), at=now,
+            )  # fmt: skip
+            notices.notify(user_id=user.pk, what=events.USER_RECOVERED, at=now)
+        sessions.revoke_all(user_id=user.pk, now=now, why="recovered" if comes_back else "enrolled")
     return passkey

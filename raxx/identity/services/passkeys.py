@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 
 from audit import log as record
 from audit.pseudonym import actor_ref_for
-from raxx.identity import challenges, events, notices, passkey_rules
+from raxx.identity import challenges, events, passkey_rules
 from raxx.identity.models import Passkey, User
 from raxx.identity.passkey_rules import KnownPasskey, NewPasskey, Refused, RelyingParty, Suspicious
+from raxx.identity.services import lockout, notices
 from raxx.identity.text import checked_name
 from raxx.kernel.errors import NotFound, RaxxError
 
@@ -59,7 +60,7 @@ def begin_sign_in(*, rp: RelyingParty, binding: str) -> dict[str, Any]:
 
 
 def finish_sign_in(*, credential: Mapping[str, Any], rp: RelyingParty, binding: str, now: datetime) -> Proved:
-    """Raises CeremonyRefused, SessionsUnavailable."""
+    """Raises CeremonyRefused, SignInLocked, SessionsUnavailable."""
     challenge = challenges.take(purpose=SIGN_IN, binding=binding)
     return _assert(credential, rp=rp, challenge=challenge, expected=None, now=now)
 
@@ -193,7 +194,7 @@ def _assert(
     credential: Mapping[str, Any], *, rp: RelyingParty, challenge: challenges.Challenge | None,
     expected: UUID | None, now: datetime,
 ) -> Proved:  # fmt: skip
-    """The suspicion is recorded although nothing else is: so it is raised after its transaction."""
+    """A suspicion or a lock is recorded although nothing else is: so it is raised after its transaction."""
     with transaction.atomic():
         outcome = _judge(credential, rp, challenge, expected, now)
     if isinstance(outcome, Refused):
@@ -233,9 +234,13 @@ def _judge(
             at=now, reason=why.reason,
         )  # fmt: skip
         notices.notify(user_id=row.user_id, what=events.PASSKEY_SUSPECTED, at=now, passkey=row.pk)
+        lockout.note_failure(row.user, now=now)
         return why
     except Refused as why:
+        lockout.note_failure(row.user, now=now)
         return why
+    if expected is None:
+        lockout.require_open(row.user, now=now)
     row.sign_count, row.backup_state, row.last_used_at = found.sign_count, found.backup_state, now
     row.save(update_fields=["sign_count", "backup_state", "last_used_at"])
     return Proved(row.user, row.pk)

@@ -12,8 +12,9 @@ from django.db import transaction
 
 from audit import log as record
 from audit.pseudonym import actor_ref_for
-from raxx.identity import events, notices
+from raxx.identity import events
 from raxx.identity.models import RecoveryCode, User
+from raxx.identity.services import notices
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.keys import derive
 

@@ -13,10 +13,11 @@ from django.db.models import QuerySet
 
 from audit import log as record
 from audit.pseudonym import actor_ref_for
-from raxx.identity import events, live_sessions, notices, tokens
+from raxx.identity import events, live_sessions, tokens
 from raxx.identity.fast_store import SessionsUnavailable
 from raxx.identity.live_sessions import hash_sid
 from raxx.identity.models import RefreshToken, Session, SessionKind, Tier, User
+from raxx.identity.services import notices
 from raxx.identity.tokens import BadToken, Claims
 from raxx.kernel.errors import NotFound, RaxxError
 
@@ -72,12 +73,13 @@ class SessionHolder:
     generation: int
     expires_at: datetime
     sid: str = field(repr=False)
+    in_doubt: bool = False  # Valkey did not answer, PostgreSQL alone was asked: only to take risk away
 
 
 @transaction.atomic
 def start(*, user: User, label: str, now: datetime, kind: SessionKind = SessionKind.FULL) -> Issued:
     """A new session with a new secret id. Raises SessionsUnavailable, and then there is none."""
-    lifetime = RECOVERY if kind == SessionKind.RECOVERY else STAFF if user.is_staff else CUSTOMER
+    lifetime = RECOVERY if kind == SessionKind.RECOVERY else lifetime_of(user)
     sid, ends = secrets.token_urlsafe(32), now + lifetime.absolute
     session = Session.objects.create(
         user=user, sid_hash=hash_sid(sid), kind=kind, label=label[:80], created_at=now, last_seen_at=now,
@@ -97,6 +99,11 @@ def start(*, user: User, label: str, now: datetime, kind: SessionKind = SessionK
     return Issued(session_id=session.pk, user_id=user.pk, access=access, refresh=refresh, expires_at=ends)
 
 
+def lifetime_of(user: User) -> Lifetime:
+    """Of a full session that begins now."""
+    return STAFF if user.is_staff else CUSTOMER
+
+
 def present(*, access: str, now: datetime, removes_risk: bool = False) -> SessionHolder:
     """Who comes with this token. Raises SessionInvalid or SessionsUnavailable.
 
@@ -107,16 +114,38 @@ def present(*, access: str, now: datetime, removes_risk: bool = False) -> Sessio
         claims = tokens.decode(access, now)
     except BadToken as problem:
         raise invalid() from problem
-    sid_hash = hash_sid(claims.sid)
     try:
-        row = live_sessions.touch(sid_hash)
+        row = live_sessions.touch(hash_sid(claims.sid))
     except SessionsUnavailable:
         if not removes_risk:
             raise
-    else:
-        if row is None or row.user_id != claims.user_id or row.generation != claims.generation:
-            raise invalid()
-    return _stored(claims, sid_hash, now)
+        return _stored(claims, now, in_doubt=True)
+    if row is None or row.user_id != claims.user_id or row.generation != claims.generation:
+        raise invalid()
+    return _stored(claims, now)
+
+
+def resume(
+    *, access: str, renewal: str, now: datetime, removes_risk: bool = False
+) -> tuple[SessionHolder, Issued | None]:
+    """Who comes with these two cookies, for pages that are sent whole and cannot ask for a fresh token first: where
+    the access token is over, the refresh token is exchanged in passing, and the new cookies go with the answer.
+
+    Whoever calls puts them there, whatever else becomes of the request. Raises SessionInvalid, RefreshReused,
+    SessionsUnavailable. With `removes_risk` a refresh token opens too while Valkey does not answer, and stays.
+    """
+    try:
+        return present(access=access, now=now, removes_risk=removes_risk), None
+    except SessionInvalid:
+        if not renewal:
+            raise
+    try:
+        issued = refresh(presented=renewal, now=now)
+    except SessionsUnavailable:
+        if not removes_risk:
+            raise
+        return _by_unused_token(renewal, now), None
+    return _stored(tokens.decode(issued.access, now), now), issued
 
 
 def refresh(*, presented: str, now: datetime) -> Issued:
@@ -125,9 +154,7 @@ def refresh(*, presented: str, now: datetime) -> Issued:
 
     Raises SessionInvalid, RefreshReused, SessionsUnavailable.
     """
-    sid, _, token = presented.partition(".")
-    if not sid or not token or len(presented) > _REFRESH_LENGTH_MAX:
-        raise invalid()
+    sid, token = _parts(presented)
     sid_hash = hash_sid(sid)
     alive = live_sessions.touch(sid_hash)
     with transaction.atomic():
@@ -190,13 +217,34 @@ def invalid() -> SessionInvalid:
     return SessionInvalid("You are not signed in, or your session is over. Sign in.", remedy="Sign in.")
 
 
-def _stored(claims: Claims, sid_hash: bytes, now: datetime) -> SessionHolder:
+def _parts(presented: str) -> tuple[str, str]:
+    """The session's secret id and the token that a refresh cookie holds. Raises SessionInvalid."""
+    sid, _, token = presented.partition(".")
+    if not sid or not token or len(presented) > _REFRESH_LENGTH_MAX:
+        raise invalid()
+    return sid, token
+
+
+def _by_unused_token(presented: str, now: datetime) -> SessionHolder:
+    """Whose unused refresh token this is, while Valkey does not answer: so the idle time is PostgreSQL's, which is
+    noted to the minute. Raises SessionInvalid."""
+    sid, token = _parts(presented)
+    found = RefreshToken.objects.select_related("session__user").filter(
+        pk=_hash(token), used_at=None, session__sid_hash=hash_sid(sid)
+    )
+    row = found.first()
+    if row is None or now - row.session.last_seen_at >= lifetime_of(row.session.user).idle:
+        raise invalid()
+    return _stored(Claims(row.session.user_id, sid, row.session.generation), now, in_doubt=True)
+
+
+def _stored(claims: Claims, now: datetime, *, in_doubt: bool = False) -> SessionHolder:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT s.id, s.kind, s.expires_at, s.last_seen_at, u.tier FROM sessions s JOIN users u ON u.id = s.user_id"
             " WHERE s.sid_hash = %s AND s.user_id = %s AND s.generation = %s AND s.revoked_at IS NULL"
             " AND s.expires_at > %s AND u.is_active",
-            [sid_hash, claims.user_id, claims.generation, now],
+            [hash_sid(claims.sid), claims.user_id, claims.generation, now],
         )
         row = cursor.fetchone()
         if row is None:
@@ -210,7 +258,7 @@ def _stored(claims: Claims, sid_hash: bytes, now: datetime) -> SessionHolder:
             )
     return SessionHolder(
         user_id=claims.user_id, tier=Tier(tier), session_id=session_id, kind=SessionKind(kind),
-        generation=claims.generation, expires_at=expires_at, sid=claims.sid,
+        generation=claims.generation, expires_at=expires_at, sid=claims.sid, in_doubt=in_doubt,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from audit import log as record
 from audit.pseudonym import actor_ref_for
-from raxx.identity import events, live_sessions, tokens
+from raxx.identity import events, fast_store, live_sessions, tokens
 from raxx.identity.live_sessions import hash_sid
 from raxx.identity.models import Session, StepUpGrant
 from raxx.identity.passkey_rules import RelyingParty
@@ -76,7 +76,10 @@ def finish(
 
 def use(*, holder: SessionHolder, action: str, parameters: Mapping[str, object], now: datetime) -> None:
     """Use up the grant for exactly this, in the transaction of what it is for: where that fails, the grant is
-    as good as before. Raises StepUpRequired."""
+    as good as before. Raises StepUpRequired, and SessionsUnavailable where nobody can say that the session still
+    lives."""
+    if holder.in_doubt:
+        raise fast_store.unavailable()
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
             "a step-up is used in the transaction of what it confirms"

@@ -140,11 +140,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """A bug. The log has the rest under the same request id."""
-    return _plain(
+    return HttpResponse(encode(internal_error()), status=500, content_type="application/json")
+
+
+def internal_error() -> dict[str, Any]:
+    return body(
         "INTERNAL_ERROR",
         "This failed on our side. Ask for the state of the object before you try again; quote the request id to us.",
         {},
-        500,
     )
 
 

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import redis
 from django.conf import settings
 from django.db import connection
-from django.test import Client
 
 from console.models import FlagRow, FlagUser, OperatorLink
 from mbt.models import Account, Order
@@ -46,8 +45,6 @@ def live(market: Market, *, name: str = "alice", orders: int = 3) -> Person:
     flag = FlagRow.objects.get_or_create(name="FLAG_TEST", defaults={"mode": "on", "changed_at": now})[0]
     FlagUser.objects.create(flag=flag, user=user, mode="on")
     OperatorLink.objects.create(token_hash=mark.ljust(64, "0"), user=user, created_at=now, expires_at=now)
-    browser = Client()
-    browser.force_login(user)
     trader.place(order_type="market", client_order_id=f"coid-{mark}-filled")
     for number in range(orders):
         trader.order(client_order_id=f"coid-{mark}-{number}")

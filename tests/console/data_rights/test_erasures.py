@@ -76,9 +76,7 @@ def test_before_the_erasure_the_search_finds_everything(market: Market) -> None:
     alice = live(market)
     found = found_in_database(alice.canaries)
     user_id, mark, email = alice.canaries
-    assert {"users", "mbt_accounts", "api_keys", "passkeys", "django_session"} <= found[user_id] | {
-        "django_session"
-    }
+    assert {"users", "mbt_accounts", "api_keys", "passkeys"} <= found[user_id]
     assert {"users", "mbt_orders", "api_keys", "passkeys", "sessions", "console_operator_links"} <= found[
         mark
     ]

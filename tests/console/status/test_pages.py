@@ -16,9 +16,9 @@ from console.models import SurfaceDay
 from console.services.incidents import open_incident, update_incident
 from console.services.jobs import HEARTBEAT, succeeded
 from console.status import Reading, State, monitor, poller, probes
-from raxx.identity.models import User
 from raxx.kernel import clock
 from tests.conftest import ROOT, Database
+from tests.operators import let_in, operator
 
 ACTOR = "system:operator-shell"
 DEAD_REDIS = "redis://127.0.0.1:1/0"
@@ -117,8 +117,7 @@ def test_without_a_database_the_page_keeps_what_it_knew(
         title="Slow fills", impact="degraded", surfaces=["paper-trading"], text="Fills take long.", actor=ACTOR,
         now=clock.now(),
     )  # fmt: skip
-    operator = User.objects.create_user(email="olga@example.com", is_staff=True)
-    client.force_login(operator)  # a browser with a session: the worst case
+    let_in(client, operator())  # a browser with a session: the worst case
     monitor.look(clock.now())
     no_database(monkeypatch)
     monitor.look(clock.now())

@@ -135,7 +135,7 @@
     const { public_key } = await send("POST", "sessions/options", {});
     const credential = await get(public_key, more);
     await send("POST", "sessions", { credential });
-    location.assign("/account");
+    location.assign(document.querySelector('form[data-passkey="sign-in"]').dataset.then);
   }
 
   async function enrol(name) {
@@ -159,7 +159,7 @@
     },
     async "recovery-passkey"(form) {
       await enrol(form.elements.name.value);
-      location.assign("/sign-in");
+      location.assign(form.dataset.then);
     },
     async add(form) {
       await confirm("identity.passkey.add", {});
@@ -170,6 +170,11 @@
       await confirm("identity.passkey.remove", { passkey: form.dataset.id });
       await call("DELETE", `passkeys/${form.dataset.id}`);
       location.reload();
+    },
+    // A form that the server reads itself: it goes when what it says was confirmed.
+    async confirmed(form) {
+      await confirm(form.dataset.action, JSON.parse(form.dataset.parameters));
+      form.submit();
     },
     async codes() {
       await confirm("identity.recovery_codes.renew", {});
@@ -200,7 +205,7 @@
     const form = event.target.closest("form[data-passkey]");
     if (!form) return;
     event.preventDefault();
-    const button = form.querySelector("button");
+    const button = form.querySelector("button, input[type=submit]");
     if (!window.PublicKeyCredential) {
       say(form, "This browser does not know passkeys. Use a current one.", "bad");
       return;
@@ -241,6 +246,7 @@
     }
   }
 
+  for (const note of document.querySelectorAll("[data-without-script]")) note.remove();
   document.addEventListener("submit", submitted);
   document.addEventListener("click", async (event) => {
     if (!event.target.closest("[data-copy]")) return;

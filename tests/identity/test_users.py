@@ -47,6 +47,7 @@ def test_addresses_differ_by_more_than_case() -> None:
         "@example.com",
         "a b@example.com",
         "alice@example.com\x00",
+        "alice@example.com\r\nBcc: eve@example.com",
         "x@" + "y" * 250 + ".io",
     ],
 )

@@ -65,7 +65,8 @@ class UnknownSymbolForm(InvalidInput):
 class Instrument:
     """One tradable instrument as its symbol describes it.
 
-    `multiplier` is shares per unit of quantity: 1, or 100 for an option on a standard deliverable.
+    `multiplier` is dollars per dollar of its price and unit of quantity: 1, or 100 for an option; of one that a
+    corporate action has changed what its class says (`raxx.market.listing.instrument_of`).
     `underlying` is the symbol itself for an equity and the OSI root for an option, which is not
     always the ticker of what is delivered (SPXW, adjusted roots such as XYZ1). `strike` is in
     ticks of 1/10,000 dollar, 0 for an equity. `penny` is False for an option class outside the penny

@@ -7,16 +7,17 @@ passed in, never guessed. Source: docs/rules/expiration.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 from raxx.kernel import clock
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.money import from_ticks
-from raxx.market.contracts import SHARES_PER_CONTRACT, Instrument, Right
+from raxx.market.contracts import SHARES_PER_CONTRACT, Instrument, Right, parse_symbol
 from raxx.market.sessions import Hours, Session, Sessions
 
 
@@ -83,6 +84,11 @@ class OptionClass:
     @property
     def is_physical(self) -> bool:
         return self.settlement is SettlementType.PHYSICAL
+
+    @property
+    def delivers_cash_alone(self) -> bool:
+        """What its contracts are worth at the end is known, and never changes."""
+        return self.is_physical and not self.deliverable.shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +178,35 @@ def class_of(root: str, adjusted: Mapping[str, OptionClass] = STANDARD_ONLY) -> 
     """
     if root in adjusted:
         return adjusted[root]
-    if any(character.isdigit() for character in root):
+    if is_adjusted(root):
         raise UnknownDeliverable(
             field="symbol", rule="an adjusted contract is known by the event that made it", value=root,
             remedy="Record the corporate action first.",
         )  # fmt: skip
+    return _as_listed(root)
+
+
+def is_adjusted(root: str) -> bool:
+    """Whether a corporate action made it: such a root, and no other, has a digit."""
+    return any(character.isdigit() for character in root)
+
+
+def stock_of(root: str) -> str:
+    """The stock, fund or index that contracts of a root follow, by its name alone: `SPX` for `SPXW`, `XYZ` for `XYZ1`. It
+    halts with them, and one switch stops both; what an adjusted contract delivers may be something else."""
+    return _as_listed(root.rstrip("0123456789")).underlying
+
+
+def instrument_of(symbol: str, adjusted: Mapping[str, OptionClass] = STANDARD_ONLY) -> Instrument:
+    """The instrument that a symbol names, with the multiplier of its class. Raises UnknownSymbolForm."""
+    instrument = parse_symbol(symbol)
+    listed = adjusted.get(instrument.underlying) if instrument.expiry is not None else None
+    return instrument if listed is None else replace(instrument, multiplier=listed.multiplier)
+
+
+@lru_cache(maxsize=20_000)
+def _as_listed(root: str) -> OptionClass:
+    """As it was listed, before any corporate action."""
     if root in _INDEX_CLASSES:
         return _INDEX_CLASSES[root]
     ticker = _DOTTED_TICKERS.get(root, root)

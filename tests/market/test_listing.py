@@ -19,6 +19,7 @@ from raxx.market.listing import (
     UnknownDeliverable,
     class_of,
     root_of,
+    stock_of,
     terms_of,
     trading_ends_ns,
 )
@@ -135,3 +136,8 @@ def test_an_equity_has_no_terms() -> None:
 def test_beyond_the_calendar_nothing_is_known() -> None:
     with pytest.raises(LookupError):
         terms("IBM991218C00180000")
+
+
+def test_the_stock_that_a_root_is_named_after() -> None:
+    roots = ("XYZ", "XYZ1", "XYZ12", "SPXW", "BRKB", "BRKB1", "SPX")
+    assert [stock_of(root) for root in roots] == ["XYZ", "XYZ", "XYZ", "SPX", "BRK.B", "BRK.B", "SPX"]

@@ -130,7 +130,10 @@ def test_many_erasures(market: Market) -> None:
         erased += ran.erased
     assert erased == ERASURES
     assert not User.objects.filter(pk__in=[person.user_id for person in people]).exists()
-    for person in (people[0], people[-1]):
+    canaries = [canary for person in people for canary in person.canaries]
+    assert found_in_database(canaries) == {}
+    assert found_in_redis(canaries) == set()
+    for person in (people[0], people[-1]):  # their objects too
         assert_gone(person)
     assert Account.objects.count() == Fill.objects.count() == 0
     sealing.seal()

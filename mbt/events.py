@@ -28,6 +28,8 @@ ACCOUNT_CLOSED_DAY = "mbt.account.closed_day"
 HALT_RECORDED = "mbt.halt.recorded"
 ACCOUNT_APPROVED = "mbt.account.approved"
 ACCOUNT_SETTINGS = "mbt.account.settings_changed"
+ACCOUNT_SET_ASIDE = "mbt.account.set_aside"
+ACCOUNT_TAKEN_BACK = "mbt.account.taken_back"
 FEES_CHARGED = "mbt.account.fees_charged"
 DIVIDEND_PAID = "mbt.account.dividend_paid"
 INTEREST_POSTED = "mbt.account.interest_posted"
@@ -78,6 +80,12 @@ def register() -> None:
             ACCOUNT_APPROVED, "7y", "The option level or the flag for naked shorts of an account was set."
         ),
         EventType(ACCOUNT_SETTINGS, "7y", "The owner of an account changed its settings."),
+        EventType(
+            ACCOUNT_SET_ASIDE,
+            "7y",
+            "Something of an account could not be recorded: it was halted, its orders wait.",
+        ),
+        EventType(ACCOUNT_TAKEN_BACK, "7y", "An account that was set aside had been released, and goes on."),
         EventType(FEES_CHARGED, "7y", "The fees of a trade date were charged."),
         EventType(DIVIDEND_PAID, "7y", "A dividend was paid, to the account or by it."),
         EventType(INTEREST_POSTED, "7y", "A month's interest and borrow fees were posted."),

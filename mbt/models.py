@@ -60,6 +60,9 @@ class Account(models.Model):
     closing_on = models.DateField(null=True)
     closing_equity = models.DecimalField(max_digits=18, decimal_places=2, null=True)
     closing_maintenance = models.DecimalField(max_digits=18, decimal_places=2, null=True)
+    # Since this instant of its feed the engine leaves it alone, because of this: mbt.services.fills.isolation.
+    set_aside_at = models.DateTimeField(null=True)
+    set_aside_because = models.CharField(max_length=100, default="", db_default="")
     created_at = models.DateTimeField()
 
     class Meta:
@@ -200,7 +203,7 @@ class Fill(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="fills", db_index=False)
-    fill_seq = models.PositiveSmallIntegerField(default=1)
+    fill_seq = models.PositiveIntegerField(default=1)
     symbol = models.CharField(max_length=21)
     side = models.CharField(max_length=4)
     qty = models.DecimalField(max_digits=18, decimal_places=9)

@@ -3,18 +3,22 @@
 import dataclasses
 import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from mbt.engine.account import Kind
+from mbt.engine.closing import Terms
 from mbt.engine.daytrades import Model as DayTradeRules
 from mbt.engine.margin import Model as MarginModel
 from mbt.engine.orders import FillPreference, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import LEGS_MAX, LEGS_MIN, LegTicket, Ticket
 from mbt.models import QTY_MAX
 from mbt.services.accounts import LATENCY_MAX_MS
+from mbt.services.orders.closing import Into
 from raxx.kernel.api import schema
-from raxx.kernel.api.fields import Choice, Flag, Form, Instant, Items, Nested, Number, Text, Whole
+from raxx.kernel.api.fields import Choice, Field, Flag, Form, Instant, Items, Nested, Number, Text, Whole
 from raxx.kernel.api.pagination import PAGE_FIELDS
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.ids import new_id
@@ -142,7 +146,9 @@ PACKAGE = Form(
 )
 REPLACEMENT = Form(
     {
-        "qty": _QTY,
+        "qty": dataclasses.replace(
+            _QTY, doc="The whole quantity, counting what has filled already; it must exceed that"
+        ),
         "limit_price": _price("Limit price; of a package its net price", signed=True),
         "stop_price": _price("Stop price; of a package its net price", signed=True),
         **_TRAIL,
@@ -221,6 +227,58 @@ PACKAGE_EXAMPLES = [
     ),
 ]  # fmt: skip
 REPLACEMENT_EXAMPLES = [schema.example("Move the limit", limit_price="512.35", client_order_id="my-bot-0002")]
+_STRUCTURE: dict[str, Field[Any]] = {
+    "structure": Text(
+        doc="The id of a structure, as GET structures lists it: a signed count and a symbol for each leg that is held",
+        pattern=re.compile(r"[A-Z0-9. +\-]{3,400}", re.ASCII),
+        rule="must be the id of a structure",
+        example="+1 SPY261218P00635000 -1 SPY261218P00640000",
+        required=True,
+    ),
+    "qty": dataclasses.replace(
+        _QTY,
+        doc="How many of it; all of it when absent. Needed for legs that are no structure of the account",
+    ),
+}
+_STRUCTURE_ORDER: dict[str, Field[Any]] = {
+    "order_type": Choice(doc="market or limit", options=OrderType, required=True),
+    "time_in_force": Choice(doc="day, gtc, ioc or fok", options=TimeInForce, required=True),
+    "limit_price": _price(
+        "Net price of one, for limit orders: a debit positive, a credit negative, that of a single symbol too",
+        signed=True,
+    ),
+    "fill_preference": _FILL_PREFERENCE,
+    "client_order_id": _CLIENT_ORDER_ID,
+}
+CLOSE_STRUCTURE = Form({**_STRUCTURE, **_STRUCTURE_ORDER})
+ROLL_STRUCTURE = Form(
+    {
+        **_STRUCTURE,
+        "expiration": Text(
+            doc="The expiration that all its options get",
+            pattern=re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]", re.ASCII),
+            rule="must be a day like 2027-01-15",
+            example="2027-01-15",
+        ),
+        "strike_shift": _price("Moves every strike", signed=True),
+        "to": Items(
+            doc="Instead of both: what each option becomes, in the order of its legs",
+            form=Form({"symbol": _SYMBOL}),
+            maximum=LEGS_MAX,
+        ),
+        **_STRUCTURE_ORDER,
+    }
+)
+_SPREAD = "+1 SPY261218P00635000 -1 SPY261218P00640000"
+CLOSE_STRUCTURE_EXAMPLES = [
+    schema.example("All of it, at the market", structure=_SPREAD, order_type="market", time_in_force="day"),
+    schema.example("A part, with a limit", structure=_SPREAD, qty="1", order_type="limit", limit_price="0.60", time_in_force="gtc", client_order_id="my-bot-0003"),
+]  # fmt: skip
+ROLL_STRUCTURE_EXAMPLES = [
+    schema.example("To another month", structure=_SPREAD, expiration="2027-01-15", order_type="limit", limit_price="-0.35", time_in_force="day"),
+    schema.example("Out and down", structure=_SPREAD, expiration="2027-01-15", strike_shift="-5", order_type="market", time_in_force="day"),
+    schema.example("One leg", structure="-1 SPY261218C00650000", qty="1", to=[{"symbol": "SPY261218C00655000"}], order_type="market", time_in_force="day"),
+]  # fmt: skip
 ORDER_LIST = Form(
     {
         "status": Choice(doc="open, closed or all (default)", options=Openness),
@@ -238,6 +296,22 @@ ACTIVITY_LIST = Form(
         **PAGE_FIELDS,
     }
 )
+
+
+def structure(form: Form, data: object) -> tuple[str, Decimal | None, Into, Terms]:
+    """The structure that is to be closed or rolled, how many, into what, and how the order is sent. Raises
+    InvalidInput."""
+    values = form.read(data)
+    day = values.pop("expiration", None)
+    try:
+        expiration = None if day is None else date.fromisoformat(day)
+    except ValueError:
+        raise InvalidInput(
+            field="expiration", rule="must be a day of the calendar", value=day, remedy="Send a day such as 2027-01-15."
+        ) from None  # fmt: skip
+    into = Into(expiration, values.pop("strike_shift", None), [leg["symbol"] for leg in values.pop("to", ())])
+    name = values.pop("client_order_id", None) or str(new_id())
+    return values.pop("structure"), values.pop("qty", None), into, Terms(client_order_id=name, **values)
 
 
 def ticket(data: object) -> Ticket:

@@ -1,5 +1,6 @@
 """/api/mbt/orders: submit, list, show, explain, replace, cancel."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -11,6 +12,8 @@ from mbt import selectors
 from mbt.api import forms, shapes
 from mbt.api.views import PaperApi
 from mbt.engine.explain import Explanation
+from mbt.engine.tickets import Ticket
+from mbt.selectors import AccountRef
 from mbt.services import orders
 from mbt.services.orders import previews
 from raxx.kernel.api import schema
@@ -19,39 +22,44 @@ from raxx.kernel.api.pagination import newest_first
 from raxx.kernel.ids import new_id
 from raxx.market.board import MarketDataUnavailable
 
-_ORDER = schema.envelope(shapes.OrderShape)
+ORDER = schema.envelope(shapes.OrderShape)
+
+
+def submitted(
+    view: PaperApi, request: Request, account: AccountRef, ticket: Ticket, *, closes: Collection[str] = (),
+    opens: bool = True,
+) -> Response:  # fmt: skip
+    """The answer to an order that is sent. `closes`: symbols in which it must not open a position; `opens`: whether it
+    may open any."""
+    actor = view.actor(request)
+    try:
+        if opens:
+            view.require_rollout(request)
+        market = selectors.order_market(account, ticket.symbols)
+    except (FeatureOff, MarketDataUnavailable):
+        known = orders.resubmitted(account=account, ticket=ticket)
+        if known is None:
+            raise
+        found = orders.Submitted(known, created=False)
+    else:
+        found = orders.submit(
+            account=account, ticket=ticket, now_ns=market.now_ns, quotes=market.quotes, actor=actor, closes=closes
+        )  # fmt: skip
+    headers = None if found.created else {"Idempotent-Replayed": "true"}
+    return reply(shapes.order(found.order), status=201, headers=headers)
 
 
 class OrdersApi(PaperApi):
     @extend_schema(
         operation_id="orders_submit", summary="Submit an order", request=schema.request(forms.TICKET, forms.PACKAGE),
         examples=forms.TICKET_EXAMPLES + forms.PACKAGE_EXAMPLES,
-        responses=schema.responses(_ORDER, status=201, failures=(400, 403, 411, 413, 415, 422)),
+        responses=schema.responses(ORDER, status=201, failures=(400, 403, 411, 413, 415, 422)),
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Answers once the order is stored; it may fill a moment later. Sending the same `client_order_id` and
         terms again answers with the same order (header `Idempotent-Replayed: true`)."""
         ticket = forms.ticket(request.data)
-        account = self.account(request)
-        actor = self.actor(request)
-        try:
-            self.require_rollout(request)
-            market = selectors.order_market(account, ticket.symbols)
-        except (FeatureOff, MarketDataUnavailable):
-            known = orders.resubmitted(account=account, ticket=ticket)
-            if known is None:
-                raise
-            submitted = orders.Submitted(known, created=False)
-        else:
-            submitted = orders.submit(
-                account=account,
-                ticket=ticket,
-                now_ns=market.now_ns,
-                quotes=market.quotes,
-                actor=actor,
-            )
-        headers = None if submitted.created else {"Idempotent-Replayed": "true"}
-        return reply(shapes.order(submitted.order), status=201, headers=headers)
+        return submitted(self, request, self.account(request), ticket)
 
     @extend_schema(
         operation_id="orders_list", summary="List orders, newest first", parameters=schema.query(forms.ORDER_LIST),
@@ -93,7 +101,7 @@ class OrderApi(PaperApi):
     @extend_schema(
         operation_id="orders_get",
         summary="Show one order",
-        responses=schema.responses(_ORDER),
+        responses=schema.responses(ORDER),
     )
     def get(self, request: Request, order_id: UUID) -> Response:
         """Its terms, its state, and what it holds until it is over."""
@@ -103,11 +111,12 @@ class OrderApi(PaperApi):
     @extend_schema(
         operation_id="orders_replace", summary="Replace an open order", request=schema.request(forms.REPLACEMENT),
         examples=forms.REPLACEMENT_EXAMPLES,
-        responses=schema.responses(_ORDER, failures=(400, 403, 409, 411, 413, 415, 422)),
+        responses=schema.responses(ORDER, failures=(400, 403, 409, 411, 413, 415, 422)),
     )  # fmt: skip
     def patch(self, request: Request, order_id: UUID) -> Response:
-        """Answers with a new order whose `replaces` names the old one. Both happen, or neither. Sending the
-        same change with the same `client_order_id` again answers with the same order."""
+        """Answers with a new order whose `replaces` names the old one. Both happen, or neither. What is filled in part
+        keeps its fills and its `qty`; the new order's `qty` is the rest. Sending the same change with the same
+        `client_order_id` again answers with the same order."""
         given = forms.REPLACEMENT.read(request.data)
         client_order_id = given.pop("client_order_id", None) or str(new_id())
         account = self.account(request)
@@ -121,7 +130,7 @@ class OrderApi(PaperApi):
 
     @extend_schema(
         operation_id="orders_cancel", summary="Cancel an open order",
-        responses=schema.responses(_ORDER, failures=(403, 409)),
+        responses=schema.responses(ORDER, failures=(403, 409)),
     )  # fmt: skip
     def delete(self, request: Request, order_id: UUID) -> Response:
         """Works under every kill switch and without market data. Canceling a canceled order changes nothing."""

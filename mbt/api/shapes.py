@@ -13,7 +13,7 @@ from mbt.engine.orders import OrderStatus
 from mbt.engine.settlement import still_due
 from mbt.models import Account, Activity, ExerciseInstruction, Order, Violation
 from mbt.selectors import AccountSummary, Holding, MarginSummary, structure_of
-from mbt.services.orders.closing import Closed
+from mbt.services.orders.closing import Closed, Held
 from mbt.services.orders.previews import Previewed
 from mbt.services.restrictions.day_trading import Summary as DayTrades
 from raxx.kernel.errors import RaxxError
@@ -207,6 +207,33 @@ class ClosedShape(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     order: OrderShape | None
     error: DenialShape | None
+
+
+class StructureLegShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`ratio` contracts or shares in each unit of the structure."""
+
+    symbol: str
+    side: str
+    ratio: str
+
+
+class StructureShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held, `qty` times its legs. `natural_*` is at the touch of every leg, `mid_*` at their midpoints; costs are
+    dollars for all of it, negative where closing brings money; null without two-sided quotes. `one_order`: whether a
+    single order closes it; prices are null where none does."""
+
+    id: str
+    name: str
+    label: str
+    direction: str | None
+    underlying: str
+    qty: str
+    legs: list[StructureLegShape]
+    one_order: bool
+    natural_price: str | None
+    mid_price: str | None
+    natural_cost: str | None
+    mid_cost: str | None
 
 
 class FeeShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -406,6 +433,21 @@ def closed(found: Closed) -> ClosedShape:
     return ClosedShape(
         what=found.what, order=order(found.order) if found.order else None,
         error=denial(found.denial) if found.denial else None,
+    )  # fmt: skip
+
+
+def structure(held: Held) -> StructureShape:
+    found, cost = held.structure, held.cost
+    return StructureShape(
+        id=held.id, name=found.name, label=found.label, direction=found.direction, underlying=found.underlying,
+        qty=plain(found.quantity), one_order=held.is_one_order,
+        legs=[
+            StructureLegShape(
+                symbol=leg.instrument.symbol, side="long" if leg.ratio > 0 else "short", ratio=plain(abs(leg.ratio))
+            ) for leg in found.legs
+        ],
+        natural_price=price(cost.natural_price) if cost else None, mid_price=price(cost.mid_price) if cost else None,
+        natural_cost=money(cost.natural) if cost else None, mid_cost=money(cost.mid) if cost else None,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from mbt.api import account, exercise, orders
+from mbt.api import account, exercise, orders, structures
 
 urlpatterns = [
     path("account", account.AccountApi.as_view()),
@@ -11,6 +11,9 @@ urlpatterns = [
     path("positions/<str:symbol>/exercise", exercise.ExerciseApi.as_view()),
     path("positions/<str:symbol>/do-not-exercise", exercise.DoNotExerciseApi.as_view()),
     path("exercise-instructions", exercise.InstructionsApi.as_view()),
+    path("structures", structures.StructuresApi.as_view()),
+    path("structures/close", structures.StructureCloseApi.as_view()),
+    path("structures/roll", structures.StructureRollApi.as_view()),
     path("orders", orders.OrdersApi.as_view()),
     path("orders/preview", orders.OrderPreviewApi.as_view()),
     path("orders/<uuid:order_id>", orders.OrderApi.as_view()),

@@ -15,11 +15,13 @@ import msgspec
 from mbt.engine.fills import Fill
 from mbt.engine.orders import Order, Side
 from raxx.kernel.money import from_ticks, to_cents
-from raxx.market.contracts import Right, parse_symbol
+from raxx.market.contracts import Right
+from raxx.market.listing import STANDARD_ONLY, OptionClass, instrument_of
 from raxx.market.quotes import Quote
 
 ZERO = Decimal(0)
 SHARE = 1  # the multiplier of stock
+POSITION_MAX = Decimal(10) ** 9  # shares or contracts: no position reaches it
 
 
 class Kind(StrEnum):
@@ -66,6 +68,7 @@ class Unbookable(StrEnum):
 
     INSUFFICIENT_CASH = "INSUFFICIENT_CASH"
     INSUFFICIENT_QUANTITY = "INSUFFICIENT_QUANTITY"
+    POSITION_TOO_LARGE = "POSITION_TOO_LARGE"
 
 
 def trade(
@@ -123,7 +126,7 @@ def parts_of(order: Order, fill: Fill) -> tuple[Part, ...]:
 
 def book_fill(
     parts: Sequence[Part], *, positions: Mapping[str, Position], spendable: Decimal, cash_account: bool = True,
-    closes_only: bool = False,
+    closes_only: bool = False, adjusted: Mapping[str, OptionClass] = STANDARD_ONLY,
 ) -> tuple[Posting, ...] | Unbookable:  # fmt: skip
     """Book all parts of a fill, or none: a posting for each.
 
@@ -131,7 +134,7 @@ def book_fill(
     `positions` have set aside is not spent either. A cash account pays in full and delivers shares that it has; its
     short options were judged when they were taken. A margin account carries what it was allowed to send.
     `closes_only`: an exit, which opens nothing; what it would close may be gone, or its entry may itself have closed
-    what another order opened before it.
+    what another order opened before it. `adjusted`: the option classes that corporate actions changed.
     """
     postings = []
     for part in parts:
@@ -143,23 +146,32 @@ def book_fill(
         if closes_only and part.qty > (-before.qty if buys else before.qty):
             return Unbookable.INSUFFICIENT_QUANTITY
         qty, cash = (part.qty, -amount) if buys else (-part.qty, amount)
+        if abs(before.qty + qty) >= POSITION_MAX:
+            return Unbookable.POSITION_TOO_LARGE
         postings.append(trade(before, symbol=part.symbol, qty=qty, cash=cash, price=part.price))
     if cash_account:
-        aside = _secured(positions)
+        aside = _secured(positions, adjusted)
         after = {p.symbol: post(positions.get(p.symbol, Position()), p) for p in postings}
-        needed = _secured({**positions, **after}) - aside - sum(posting.cash for posting in postings)
+        needed = (
+            _secured({**positions, **after}, adjusted) - aside - sum(posting.cash for posting in postings)
+        )
         if needed > 0 and needed > spendable - aside:
             return Unbookable.INSUFFICIENT_CASH
     return tuple(postings)
 
 
-def _secured(positions: Mapping[str, Position]) -> Decimal:
-    """The strikes of short puts, in dollars: cash that a cash account has set aside."""
-    shorts = [(parse_symbol(symbol), held.qty) for symbol, held in positions.items() if held.qty < 0]
-    return sum(
-        (-qty * from_ticks(put.strike) * put.multiplier for put, qty in shorts if put.right is Right.PUT),
-        ZERO,
-    )
+def _secured(positions: Mapping[str, Position], adjusted: Mapping[str, OptionClass]) -> Decimal:
+    """Dollars that a cash account has set aside: what short puts pay, and what short calls deliver in cash."""
+    aside = ZERO
+    for symbol, held in positions.items():
+        if held.qty >= 0:
+            continue
+        short = instrument_of(symbol, adjusted)
+        if short.right is Right.PUT:
+            aside -= held.qty * from_ticks(short.strike) * short.multiplier
+        elif short.underlying in adjusted and short.right is Right.CALL:
+            aside -= held.qty * adjusted[short.underlying].deliverable.cash
+    return aside
 
 
 def average_price(position: Position, multiplier: int) -> Decimal | None:

@@ -19,7 +19,6 @@ from mbt.engine.margin import (
     Level,
     MarginRules,
     Model,
-    OptionClass,
     Part,
     Requirement,
     UncoveredShort,
@@ -40,8 +39,8 @@ from mbt.engine.restrictions import (
 from mbt.engine.tickets import LEGS_MAX, LegTicket, Ticket
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import CENT, from_ticks, up_to_cents
-from raxx.market import listing
-from raxx.market.contracts import AssetClass, Instrument, Right, parse_symbol
+from raxx.market.contracts import AssetClass, Instrument, Right
+from raxx.market.listing import STANDARD_ONLY, OptionClass, instrument_of
 
 ZERO = Decimal(0)
 # Less than this a fractional buy may not cost: below, its cost would round to nothing.
@@ -75,8 +74,10 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
 
     `pending`: what each open order that sells something would trade, in order of acceptance: such an order may
     take away what covers another. `marks` in 1/10,000 dollar by symbol and by ticker of an underlying.
+    `adjusted`: the option classes that corporate actions changed, as far as the account and the order meet them.
     `cash_held` is what all open orders reserve. `restricted`: a cash account that violations have restricted;
-    `day_trading`: what limits the day trades of a margin account. None: nothing does.
+    `day_trading`: what limits the day trades of a margin account. None: nothing does. `is_forced`: the order is the
+    engine's own and closes what would become worse; neither money nor a mark that is missing stands in its way.
     """
 
     type: AccountType = AccountType.CASH
@@ -86,7 +87,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[tuple[Trade, ...], ...] = ()
     marks: Mapping[str, int] = {}
     rules: MarginRules = MarginRules()
-    classes: Mapping[str, OptionClass] = {}
+    adjusted: Mapping[str, OptionClass] = STANDARD_ONLY
     options_level: int = 2
     naked_shorts: bool = False
     fill_preference: FillPreference = FillPreference.CONSERVATIVE
@@ -94,6 +95,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: int = 0
     restricted: SettledOnly | None = None
     day_trading: DayTrading | None = None
+    is_forced: bool = False
 
 
 class Holds(msgspec.Struct, frozen=True):
@@ -206,7 +208,7 @@ def _judge(
     _check_exits(ticket, closing)
     check_day_trade(traded, value=_plain(qty), trading=account.day_trading)
     opens = any(abs(trade.qty) > closing.get(trade.instrument.symbol, ZERO) for trade in traded)
-    if not opens and not _has_shorts(account) and not account.pending:
+    if not opens and (account.is_forced or (not _has_shorts(account) and not account.pending)):
         return Holds(ZERO, closing, qty)  # delivers what nothing else needs
     if _is_plain_purchase(traded, closing) and account.type is AccountType.CASH:
         _check_may_buy_options(ticket, instruments, account)
@@ -232,31 +234,17 @@ def _judge(
     return Holds(max(found.needed, ZERO), closing, qty)
 
 
-def classes_of(instruments: Iterable[Instrument]) -> dict[str, OptionClass]:
-    """What margin must know of the option roots among them. An adjusted root that nothing describes stands alone."""
-    found = {}
-    for root in {i.underlying for i in instruments if i.asset_class is AssetClass.OPTION}:
-        try:
-            listed = listing.class_of(root)
-        except listing.UnknownDeliverable:
-            continue
-        found[root] = OptionClass(
-            underlying=listed.underlying, is_am_settled=listed.settles is listing.SettlementTime.AM
-        )
-    return found
-
-
 def standing(account: AccountView) -> Standing:
     """The account as it stands. Raises NoMark."""
     now = _state(account)
     if account.type is AccountType.CASH:
-        required = _cash_requirement(now)
+        required = _required(account)(now)
         return Standing(
             equity=account.cash,
             available=account.cash - account.cash_held - required.maintenance - _not_there_yet(account),
             requirement=required,
         )
-    required = _margin_requirement(account)(now)
+    required = _required(account)(now)
     equity = margin.margin_equity(account.cash, _as_holdings(now), account.marks)
     return Standing(
         equity=equity,
@@ -268,7 +256,7 @@ def standing(account: AccountView) -> Standing:
 def free_cash(account: AccountView) -> Decimal:
     """Of a cash account: what no open order holds and no short put has set aside; of a restricted one what of
     that has settled."""
-    aside = _cash_requirement(_state(account)).maintenance if _has_shorts(account) else ZERO
+    aside = _required(account)(_state(account)).maintenance if _has_shorts(account) else ZERO
     return account.cash - account.cash_held - aside - _not_there_yet(account)
 
 
@@ -324,7 +312,7 @@ _Known = dict[frozenset[tuple[Instrument, Decimal]], Requirement]
 
 def _remembering(account: AccountView, known: _Known) -> _Required:
     """What positions require in the account, each book computed once."""
-    required = _cash_requirement if account.type is AccountType.CASH else _margin_requirement(account)
+    required = _required(account)
 
     def look_up(positions: _Positions) -> Requirement:
         book = frozenset(positions.items())
@@ -337,7 +325,9 @@ def _remembering(account: AccountView, known: _Known) -> _Required:
 
 
 def _state(account: AccountView) -> dict[Instrument, Decimal]:
-    return {parse_symbol(symbol): holding.qty for symbol, holding in account.holdings.items()}
+    return {
+        instrument_of(symbol, account.adjusted): holding.qty for symbol, holding in account.holdings.items()
+    }
 
 
 def _plus(positions: _Positions, traded: Iterable[Trade]) -> dict[Instrument, Decimal]:
@@ -370,42 +360,42 @@ def _with_pending(positions: _Positions, pending: Iterable[Iterable[Trade]]) -> 
     return after
 
 
-def _with_new_shorts(positions: _Positions, pending: Iterable[Iterable[Trade]]) -> dict[Instrument, Decimal]:
+def _with_new_shorts(positions: _Positions, pending: Iterable[Sequence[Trade]]) -> dict[Instrument, Decimal]:
     after = dict(positions)
     for traded in pending:
-        parts = tuple(traded)
-        for right in (None, *Right):
-            moved = _plus(after, (trade for trade in parts if trade.instrument.right is right))
+        kinds = dict.fromkeys((trade.instrument.right, trade.instrument.underlying) for trade in traded)
+        for right, root in kinds:
+            alike = (t for t in traded if (t.instrument.right, t.instrument.underlying) == (right, root))
+            moved = _plus(after, alike)
             if _weight(moved, right) > _weight(after, right):
                 after = moved
     return after
 
 
 def _weight(positions: _Positions, right: Right | None) -> Decimal:
-    """What binds stock or cash of a cash account: short calls, short puts by their strikes, shares that are gone."""
+    """What binds stock or cash of a cash account: short calls, short puts by what they pay, shares that are gone."""
     held = [(i, qty) for i, qty in positions.items() if i.right is right]
     if right is None:
         return -sum((qty for _, qty in held), ZERO)
-    return -sum((min(qty, ZERO) * (i.strike if right is Right.PUT else 1) for i, qty in held), ZERO)
+    return -sum(
+        (min(qty, ZERO) * (i.strike * i.multiplier if right is Right.PUT else 1) for i, qty in held), ZERO
+    )
 
 
 def _as_holdings(positions: _Positions) -> list[margin.Holding]:
     return [margin.Holding(instrument, qty) for instrument, qty in positions.items() if qty]
 
 
-def _cash_requirement(positions: _Positions) -> Requirement:
-    # What a cash account sets aside are strikes; no mark enters it, and one that is missing must not stop it.
-    marks = {i.symbol: 1 for i in positions} | {i.underlying: 1 for i in positions}
-    return margin.cash_requirement(_as_holdings(positions), marks=marks)
-
-
-def _margin_requirement(account: AccountView) -> _Required:
+def _required(account: AccountView) -> _Required:
+    """What positions require in an account of this kind."""
+    if account.type is AccountType.CASH:
+        return lambda positions: margin.cash_requirement(_as_holdings(positions), adjusted=account.adjusted)
     known: dict[Book, Found] = {}  # an order changes one book; the others are asked about once
     return lambda positions: margin.requirement(
         _as_holdings(positions),
         marks=account.marks,
         rules=account.rules,
-        classes=account.classes,
+        adjusted=account.adjusted,
         known=known,
     )
 
@@ -561,7 +551,7 @@ def _too_expensive(
     ticket: Ticket, needed: Decimal, available: Decimal, qty: Decimal
 ) -> InsufficientBuyingPower:
     return InsufficientBuyingPower(
-        f"This order needs ${needed:,.2f}; ${available:,.2f} is available.",
+        f"This order needs ${needed:,.2f}; ${max(available, ZERO):,.2f} is available.",
         field="qty" if ticket.notional is None else "notional",
         rule="the cost, held in full, may not exceed the buying power",
         value=_plain(qty if ticket.notional is None else needed), needed=f"{needed:.2f}", available=f"{available:.2f}",

@@ -398,7 +398,8 @@ def _terms_after(
         case CashMerger():
             left = tuple((name, qty) for name, qty in listed.deliverable.shares if name != symbol)
             cash = listed.deliverable.cash + to_cents(listed.deliverable.of(symbol) * event.cash)
-            return _NewTerms(root, _with(listed, left, cash))
+            # Only adjusted roots have a digit, and all of them have: by its name one knows that a contract is one.
+            return _NewTerms(root if same else _fresh(_base(root), taken), _with(listed, left, cash))
         case StockMerger():
             coming = _Coming(event.new_symbol, Fraction(event.new, event.old), _value(event.price))
             merged = _exchanged(listed, symbol, coming, cash_each=event.cash)

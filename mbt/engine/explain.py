@@ -24,7 +24,7 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.packages import PackageQuote
-from mbt.engine.strategies import recognise
+from mbt.engine.strategies import named_after, recognise
 from raxx.kernel.clock import show_exchange_moment, show_exchange_time
 from raxx.kernel.money import from_ticks, show_price, to_cents
 from raxx.market.contracts import AssetClass, parse_symbol
@@ -156,7 +156,7 @@ _ENDINGS = {
     Why.OCO_SIBLING_FILLED: "the other exit of the pair filled, and the two share one quantity",
     Why.PARENT_ENDED: "its entry ended without a fill, so there was nothing to exit from",
     Why.GROUP_CANCELED: "another order of its group was canceled, and they belong together",
-    Why.POSITION_GONE: "an expiration, an assignment or another event took the position that it would have closed",
+    Why.POSITION_GONE: "another order, an expiration, an assignment or another event took the position that it would have closed",
     Why.CASH_GONE: "an event took the cash that it had reserved",
     Why.CORPORATE_ACTION: "a corporate action changed what it was for, so its price meant something else",
 }
@@ -209,7 +209,7 @@ def structure(order: Order, qty: Decimal) -> str:
         (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
         for leg in order.legs
     ]
-    return recognise(legs, underlying=order.underlying or None).label
+    return recognise(legs, underlying=named_after(legs[0][0])).label
 
 
 # -- what was asked, and what it met ------------------------------------------------------------------
@@ -462,13 +462,9 @@ def _ended(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
         case OrderStatus.EXPIRED:
             return _expired(facts, sentences, when, filled) + rest
         case OrderStatus.REPLACED:
-            return f"Replaced at {when} by an order with changed terms."
+            return f"Replaced at {when} by an order with changed terms.{rest}"
         case OrderStatus.REJECTED:
-            short = (
-                "it would have cost more cash than was free"
-                if facts.reason == Unbookable.INSUFFICIENT_CASH
-                else "the position no longer held what it sells"
-            )
+            short = _UNBOOKABLE[Unbookable(facts.reason)]
             return f"Rejected at {when}: a quote would have filled it, but {short}.{rest}"
         case _ if facts.reason in _ENDINGS:
             return f"Canceled at {when}: {_ENDINGS[Why(facts.reason)]}.{rest}"
@@ -476,6 +472,13 @@ def _ended(facts: OrderFacts, sentences: list[str], data: _Facts) -> str:
             return f"Canceled at {when}: it had to trade at once, and {_REFUSALS[Why(facts.reason)]}.{rest}"
         case _:
             return f"Canceled by its owner at {when}.{rest}"
+
+
+_UNBOOKABLE = {
+    Unbookable.INSUFFICIENT_CASH: "it would have cost more cash than was free",
+    Unbookable.INSUFFICIENT_QUANTITY: "the position no longer held what it sells",
+    Unbookable.POSITION_TOO_LARGE: "the position would have become larger than any that is kept",
+}
 
 
 def _expired(facts: OrderFacts, sentences: list[str], when: str, filled: Decimal) -> str:

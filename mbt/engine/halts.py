@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from raxx.kernel.clock import SECOND_NS, show_exchange_moment, show_exchange_time
+from raxx.market import listing
 from raxx.market.contracts import Instrument
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session
@@ -35,10 +36,11 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
 def halted_by(instrument: Instrument, halts: Iterable[Halt], at_ns: int) -> Halt | None:
     """The halt that keeps `instrument` from trading, the longest if there are several.
 
-    An option stands still with its stock. Its root is taken for the stock's symbol, which is not so for
-    index options and adjusted contracts: those need a halt of their own.
+    An option stands still with the stock that its root is named after, an adjusted contract too.
     """
     symbols = {instrument.symbol, instrument.underlying, EVERYTHING}
+    if instrument.expiry is not None:
+        symbols.add(listing.stock_of(instrument.underlying))
     in_force = [
         h
         for h in halts

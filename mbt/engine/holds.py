@@ -13,7 +13,7 @@ import msgspec
 
 from mbt.engine.account import Part
 from mbt.engine.orders import Order, Side
-from raxx.kernel.money import up_to_cents
+from raxx.kernel.money import from_ticks, up_to_cents
 
 ZERO = Decimal(0)
 
@@ -40,10 +40,7 @@ def after_fill(reserved: Reserved, *, qty: Decimal, leaves: Decimal, parts: Sequ
     """A fill of `qty` that leaves `leaves` uses up its share: of the cash in proportion, of each position what
     it traded. What is kept is rounded up to the cent."""
     cash = up_to_cents(reserved.cash * leaves / (leaves + qty)) if leaves else ZERO
-    traded: dict[str, Decimal] = {}
-    for part in parts:
-        traded[part.symbol] = traded.get(part.symbol, ZERO) + part.qty
-    return Reserved(cash, _less(reserved.positions, traded))
+    return Reserved(cash, _less(reserved.positions, _traded(parts)))
 
 
 def after_resize(reserved: Reserved, order: Order, *, more: Decimal, free: Mapping[str, Decimal]) -> Reserved:
@@ -62,6 +59,19 @@ def after_resize(reserved: Reserved, order: Order, *, more: Decimal, free: Mappi
     return Reserved(reserved.cash, positions)
 
 
+def after_sibling(reserved: Reserved, parts: Sequence[Part]) -> Reserved:
+    """An exit whose sibling has filled is for so much less."""
+    return Reserved(reserved.cash, _less(reserved.positions, _traded(parts)))
+
+
+def after_lowering(reserved: Reserved, order: Order, *, limit: int | None, leaves: Decimal) -> Reserved:
+    """A purchase whose limit comes down to `limit` holds so much less for each share that is still to come."""
+    if order.side is not Side.BUY or order.legs or order.limit is None or limit is None:
+        return reserved
+    freed = from_ticks(order.limit - limit) * leaves * order.multiplier
+    return Reserved(max(up_to_cents(reserved.cash - freed), ZERO), reserved.positions)
+
+
 def closed_by(order: Order) -> list[tuple[str, int]]:
     """The positions that an exit closes, and how much of each one unit of it."""
     return [(leg.symbol, leg.ratio) for leg in order.legs] or [(order.symbol, 1)]
@@ -76,6 +86,17 @@ def closes(order: Order, symbol: str) -> int:
 _Key = TypeVar("_Key")
 
 
+def uncovered(
+    reservations: Iterable[tuple[_Key, Order, Reserved]], *, symbol: str, held: Decimal
+) -> list[_Key]:
+    """Which open orders, given in order of acceptance, must end because a position is now `held` (negative: short): those
+    that would close its other side, and of the rest the newest that reserve what is not there."""
+    holders = [(key, order, r) for key, order, r in reservations if symbol in r.positions]
+    gone = [key for key, order, _ in holders if closes(order, symbol) * held <= 0]
+    rest = [(key, r) for key, order, r in holders if closes(order, symbol) * held > 0]
+    return gone + without_cover(rest, symbol=symbol, held=held)
+
+
 def without_cover(reservations: Iterable[tuple[_Key, Reserved]], *, symbol: str, held: Decimal) -> list[_Key]:
     """Which orders, given in order of acceptance, reserve what is no longer there: the newest first, no more
     than must, until the others fit into a position of `held` (negative: short)."""
@@ -88,6 +109,13 @@ def without_cover(reservations: Iterable[tuple[_Key, Reserved]], *, symbol: str,
         found.append(key)
         over -= qty
     return found
+
+
+def _traded(parts: Sequence[Part]) -> dict[str, Decimal]:
+    traded: dict[str, Decimal] = {}
+    for part in parts:
+        traded[part.symbol] = traded.get(part.symbol, ZERO) + part.qty
+    return traded
 
 
 def _less(positions: Mapping[str, Decimal], used: Mapping[str, Decimal]) -> dict[str, Decimal]:

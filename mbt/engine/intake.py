@@ -15,6 +15,7 @@ from raxx.kernel.clock import show_exchange_moment
 from raxx.kernel.errors import RaxxError
 from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument
+from raxx.market.listing import OptionClass
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Sessions
 
@@ -31,7 +32,7 @@ class Role(StrEnum):
 
 
 class ClosingOnly(RaxxError):
-    """The contract is about to expire: nothing is opened in it any more."""
+    """The contract is about to expire, or was adjusted and is not quoted: nothing is opened in it any more."""
 
     code = "CLOSING_ONLY"
     http_status = 422
@@ -93,20 +94,44 @@ def accept(
     (OutsideSession, ContractExpired, ClosingOnly, NoPrice, InsufficientBuyingPower, InsufficientQuantity) for an order that
     cannot be taken now.
     """
-    tickets.check_terms(ticket, instruments)
-    timing.check_moment(ticket, instruments, sessions=sessions, now_ns=now_ns)
+    tickets.check_terms(ticket, instruments, account.adjusted)
+    timing.check_moment(ticket, instruments, sessions=sessions, now_ns=now_ns, adjusted=account.adjusted)
     drafts = _drafts(ticket, instruments, account=account, sessions=sessions, now_ns=now_ns)
     main = drafts[0]
     holds = reserved or buying_power.holds(ticket, instruments, account=account, quotes=quotes)
     main = msgspec.structs.replace(main, cash_hold=holds.cash, position_holds=holds.positions, qty=holds.qty)
     for instrument in instruments if reserved is None else ():
         if instrument.expiry is not None and not main.closes(instrument.symbol):
-            _check_not_closing_only(instrument, sessions, now_ns)
+            listed = account.adjusted.get(instrument.underlying)
+            if listed is not None:
+                _check_still_trades(instrument, listed, quotes.get(instrument.symbol), sessions, now_ns)
+            _check_not_closing_only(instrument, sessions, now_ns, account.adjusted)
     return main, *drafts[1:]
 
 
-def _check_not_closing_only(instrument: Instrument, sessions: Sessions, now_ns: int) -> None:
-    until_ns = expiry.no_opening_ns(listing.terms_of(instrument, sessions))
+def _check_still_trades(
+    instrument: Instrument, listed: OptionClass, quote: Quote | None, sessions: Sessions, now_ns: int
+) -> None:
+    """Of what a corporate action changed only that is opened for which there is a market, and something to trade."""
+    session = sessions.last_opened(now_ns)
+    if listed.delivers_cash_alone:
+        why = f"it delivers ${listed.deliverable.cash:,.2f} in cash and nothing else"
+    elif quote is None or not quote.bid or not quote.ask or session is None or quote.ts < session.open_ns:
+        why = "nobody has quoted both of its sides in this session"
+    else:
+        return
+    raise ClosingOnly(
+        f"{instrument.symbol} was adjusted by a corporate action and can only be closed: {why}."
+        f" Trade a standard contract of {listed.underlying}.",
+        field="symbol", rule="an adjusted contract is opened only while it is quoted, and delivers shares",
+        value=instrument.symbol, remedy=f"Trade a standard contract of {listed.underlying}.",
+    )  # fmt: skip
+
+
+def _check_not_closing_only(
+    instrument: Instrument, sessions: Sessions, now_ns: int, adjusted: Mapping[str, OptionClass]
+) -> None:
+    until_ns = expiry.no_opening_ns(listing.terms_of(instrument, sessions, adjusted))
     if now_ns >= until_ns:
         raise ClosingOnly(
             f"{instrument.symbol} can only be closed since {show_exchange_moment(until_ns)[:16]} ET: it is about to expire."
@@ -131,14 +156,16 @@ def _drafts(
         multiplier=instruments[0].multiplier, side=ticket.side, qty=ticket.qty or Decimal(0), notional=ticket.notional,
         order_type=ticket.order_type, time_in_force=ticket.time_in_force, limit_price=ticket.limit_price,
         stop_price=ticket.stop_price, trail_price=ticket.trail_price, trail_percent=ticket.trail_percent,
-        order_class=ticket.order_class, hours=timing.hours_of(ticket, instruments),
+        order_class=ticket.order_class, hours=timing.hours_of(ticket, instruments, account.adjusted),
         fill_preference=preference if asset_class is AssetClass.OPTION else FillPreference.CONSERVATIVE,
         size_cap=account.size_cap,
         legs=tuple(
             Leg(leg.symbol, leg.side, leg.ratio, i.multiplier) for leg, i in zip(ticket.legs, instruments, strict=True)
         ) if ticket.legs else (),
         arrives_ns=timing.arrives_ns(ticket, sessions=sessions, now_ns=now_ns, latency_ns=account.latency_ns),
-        expires_ns=timing.expires_ns(ticket, instruments, sessions=sessions, now_ns=now_ns),
+        expires_ns=timing.expires_ns(
+            ticket, instruments, sessions=sessions, now_ns=now_ns, adjusted=account.adjusted
+        ),
     )  # fmt: skip
     if not ticket.has_exits:
         return [main]

@@ -5,21 +5,19 @@ matcher that works it. The same calls always give the same record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from itertools import count
 from uuid import UUID
 
 import msgspec
 
-from mbt.engine import buying_power, intake, margin, record, tickets
+from mbt.engine import intake, margin, record, replacing
 from mbt.engine.account import Kind, Posting
 from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.corporate import Action, OrderChange
 from mbt.engine.cost import Trade
-from mbt.engine.holds import Reserved
+from mbt.engine.holds import Reserved, after_lowering
 from mbt.engine.intake import Draft, Role
-from mbt.engine.margin import OptionClass
 from mbt.engine.matching import (
     Decision,
     Matcher,
@@ -34,10 +32,11 @@ from mbt.engine.orders import (
 from mbt.engine.record import Account, Working
 from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import exchange_date
-from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
+from raxx.kernel.errors import NotFound, RaxxError
 from raxx.kernel.money import from_ticks, to_ticks
 from raxx.market import listing
-from raxx.market.contracts import AssetClass, Instrument, parse_symbol
+from raxx.market.contracts import AssetClass, Instrument
+from raxx.market.listing import STANDARD_ONLY, OptionClass
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Sessions
 
@@ -45,7 +44,7 @@ ZERO = Decimal(0)
 
 
 class NotOpen(RaxxError):
-    """The order is over or partly filled, so it cannot change as asked."""
+    """The order is over, so it cannot change."""
 
     code = "ORDER_NOT_OPEN"
     http_status = 409
@@ -69,17 +68,20 @@ class Life:
     equal lives have equal records.
     """
 
-    def __init__(self, *, profile: Profile, cash: Decimal, sessions: Sessions, now_ns: int) -> None:
+    def __init__(
+        self, *, profile: Profile, cash: Decimal, sessions: Sessions, now_ns: int,
+        adjusted: Mapping[str, OptionClass] = STANDARD_ONLY,
+    ) -> None:  # fmt: skip
+        """`adjusted`: the option classes that corporate actions have changed so far."""
         self.profile = profile
         self.sessions = sessions
-        self.account = Account(cash_account=profile.type is AccountType.CASH)
+        self.account = Account(cash_account=profile.type is AccountType.CASH, adjusted=adjusted)
         self.matcher = Matcher(sessions, now_ns=now_ns)
         self.quotes: dict[str, Quote] = {}
         self.marks: dict[str, int] = {}
         self._halted: dict[str, int] = {}
         self._numbers = count(1)
         self._instruments: dict[str, Instrument] = {}
-        self._classes: dict[str, OptionClass] = {}
         self._tickers: dict[str, str] = {}
         self.account.enter([Posting(kind=Kind.ADJUSTMENT, cash=cash, note="opening balance")], at_ns=now_ns)
 
@@ -104,9 +106,11 @@ class Life:
 
     # -- orders ------------------------------------------------------------------------------------
 
-    def submit(self, ticket: Ticket, now_ns: int) -> list[Working]:
-        """Take an order, its exits after it. Raises InvalidInput or a denial; then nothing has changed."""
-        return self._take(self._accept(ticket, self.view(now_ns), now_ns), now_ns)
+    def submit(self, ticket: Ticket, now_ns: int, *, forced: bool = False) -> list[Working]:
+        """Take an order, its exits after it. `forced`: the engine sends it, to close. Raises InvalidInput or a denial; then
+        nothing has changed."""
+        view = msgspec.structs.replace(self.view(now_ns), is_forced=forced)
+        return self._take(self._accept(ticket, view, now_ns), now_ns)
 
     def cancel(self, order_id: UUID, now_ns: int) -> list[Working]:
         """Cancel an open order and those that belong with it. Raises NotFound, NotOpen."""
@@ -119,33 +123,33 @@ class Life:
         """End an open order and take another in its place: both, or neither. `changes` are fields of its ticket,
         in dollars. Raises NotFound, NotOpen, InvalidInput or a denial."""
         old = self._require_open(order_id)
-        if old.order.expires_ns <= now_ns or old.filled:
-            raise NotOpen(
-                "The order has expired or is partly filled.", field="id", rule="only an open order", value=old.name
-            )  # fmt: skip
+        if old.order.expires_ns <= now_ns:
+            raise NotOpen("The order has expired.", field="id", rule="only an open order", value=old.name)
         exits = [w for w in self.account.open.values() if w.order.entry_id == old.order.id]
         before = ticket_of(old, exits)
-        ticket = msgspec.structs.replace(before, client_order_id=name, **changes)
-        if tickets.fingerprint(ticket) == tickets.fingerprint(before):
-            raise InvalidInput(
-                field="(body)", rule="must change something", value="nothing changed",
-                remedy="Send what should change.",
-            )  # fmt: skip
+        ticket = replacing.ticket_for(before, changes, filled=old.filled, name=name)
         is_exit = old.role not in (Role.NONE, Role.ENTRY)
-        if is_exit and ticket.qty != old.order.qty:
-            raise InvalidInput(
-                field="qty", rule="exits share the quantity of their entry or their sibling", value=str(ticket.qty),
-                remedy="Cancel them and send new ones.",
-            )  # fmt: skip
+        replacing.check(before, ticket, filled=old.filled, is_exit=is_exit)
         view = self.view(now_ns, without=[old, *exits])
         if is_exit and not old.reserved.positions:
             view = _lent(view, self.account.group_of(old))
         drafts = self._accept(ticket, view, now_ns)
         if is_exit:
             drafts = (_in_place_of(old, drafts[0]),)
+        at_work = {w.role: (replacing.at_work(w.leaves, old.leaves), w.reserved) for w in exits}
+        drafts = (
+            drafts[0],
+            *(
+                replacing.taken_over(draft, qty=qty, cash=reserved.cash, positions=reserved.positions)
+                for draft in drafts[1:]
+                for qty, reserved in (at_work[draft.role],)
+            ),
+        )
         for member in [*reversed(exits), old]:  # the exits first: an entry that ends would end them itself
             self._end(member, OrderStatus.REPLACED, now_ns)
-        return self._take(drafts, now_ns, place=old if is_exit else None)
+        taken = self._take(drafts, now_ns, place=old if is_exit else None)
+        taken[0].replaces = order_id
+        return taken
 
     def adjust(self, change: OrderChange, now_ns: int) -> None:
         """What a corporate action does to an open order."""
@@ -157,8 +161,15 @@ class Life:
             return
         before = working.progress
         working.progress = msgspec.structs.replace(before, mark=max(before.mark - change.lowered, 0))
-        working.order = msgspec.structs.replace(working.order, limit=change.limit, stop=change.stop)
+        order = msgspec.structs.replace(working.order, limit=change.limit, stop=change.stop)
+        held = after_lowering(working.reserved, working.order, limit=change.limit, leaves=working.leaves)
+        self.account.restate(working, order, held)
         self.restart()
+
+    def relist(self, adjusted: Mapping[str, OptionClass]) -> None:
+        """From now on these are the option classes that corporate actions have changed."""
+        self.account.adjusted = adjusted
+        self._instruments.clear()
 
     def halt(self, underlying: str, *, until_ns: int) -> None:
         """Nothing of that stock, its options included, trades before a quote stamped after `until_ns`."""
@@ -198,7 +209,7 @@ class Life:
             pending=tuple(
                 self._trades(w) for w in account.open.values() if w.order.id not in gone and _sells(w)
             ),
-            marks=self.marks, rules=margin.rules_on(exchange_date(now_ns)), classes=self.classes(),
+            marks=self.marks, rules=margin.rules_on(exchange_date(now_ns)), adjusted=account.adjusted,
             options_level=profile.options_level, naked_shorts=profile.naked_shorts,
             fill_preference=profile.fill_preference, size_cap=profile.size_cap, latency_ns=profile.latency_ns,
         )  # fmt: skip
@@ -206,15 +217,8 @@ class Life:
     def instrument(self, symbol: str) -> Instrument:
         known = self._instruments.get(symbol)
         if known is None:
-            known = self._instruments[symbol] = parse_symbol(symbol)
-            self._classes |= buying_power.classes_of([known])
+            known = self._instruments[symbol] = listing.instrument_of(symbol, self.account.adjusted)
         return known
-
-    def classes(self) -> Mapping[str, OptionClass]:
-        """What margin must know of every option root that the account has met."""
-        for symbol in self.account.positions:
-            self.instrument(symbol)
-        return self._classes
 
     # -- the parts ---------------------------------------------------------------------------------
 
@@ -295,8 +299,7 @@ class Life:
             instrument = self.instrument(symbol)
             known = instrument.underlying
             if instrument.asset_class is AssetClass.OPTION:
-                with suppress(listing.UnknownDeliverable):
-                    known = listing.class_of(known).underlying
+                known = listing.stock_of(known)
             self._tickers[symbol] = known
         return known
 

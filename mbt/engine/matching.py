@@ -189,10 +189,9 @@ class Matcher:
             return False
         order = self._orders[order_id]
         self._take_out(order)  # its arrival or expiry still to come is skipped
-        leaves, filled = self._leaves(order), self._progress.get(order.number, FRESH).filled
+        leaves = self._leaves(order)
         self._forget(order_id)
-        if filled:
-            self._settle_exits(order_id, leaves, self.now_ns)
+        self._settle_exits(order_id, leaves, self.now_ns)
         return True
 
     def remove_all(self, order_ids: Iterable[UUID]) -> None:
@@ -583,8 +582,8 @@ class Matcher:
             self._coming[exit_id] = self._coming.get(exit_id, Decimal(0)) + qty
 
     def _settle_exits(self, entry_id: UUID, unbought: Decimal, now_ns: int) -> None:
-        """Their entry ended filled in part: they are for that, or over when all of it is sold already."""
-        for exit_id in list(self._exits.get(entry_id, ())):
+        """Their entry ended: those at work are for what it has bought, or over when all of that is sold already."""
+        for exit_id in [i for i in self._exits.get(entry_id, ()) if i not in self._held]:
             order = self._orders[exit_id]
             filled = self._progress.get(order.number, FRESH).filled
             qty = order.qty - unbought
@@ -707,16 +706,13 @@ class Matcher:
     def _end(self, decision: Closed) -> None:
         """End an order; its exits end with it, or are for what it filled."""
         order = decision.order
-        leaves, filled = self._leaves(order), self._progress.get(order.number, FRESH).filled
-        exits = list(self._exits.get(order.id, ()))
+        leaves = self._leaves(order)
+        held = [self._orders[i] for i in self._exits.get(order.id, ()) if i in self._held]
         self._forget(order.id)
         self._decisions.append(decision)
-        if filled:
-            self._settle_exits(order.id, leaves, decision.at_ns)
-            return
-        for exit_id in exits:
-            held = self._orders[exit_id]
-            self._end(Closed(held, decision.at_ns, OrderStatus.CANCELED, Why.PARENT_ENDED))
+        self._settle_exits(order.id, leaves, decision.at_ns)
+        for waiting in held:
+            self._end(Closed(waiting, decision.at_ns, OrderStatus.CANCELED, Why.PARENT_ENDED))
 
     def _forget(self, order_id: UUID) -> None:
         order = self._orders.pop(order_id)

@@ -13,7 +13,16 @@ import msgspec
 
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
 from mbt.engine.fills import Fill, Why
-from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes, without_cover
+from mbt.engine.holds import (
+    NOTHING,
+    Reserved,
+    after_fill,
+    after_resize,
+    after_sibling,
+    closed_by,
+    closes,
+    uncovered,
+)
 from mbt.engine.intake import Role
 from mbt.engine.ledger import ActivityLine, FillLine, Ledger, OrderLine, PositionLine, whole_us
 from mbt.engine.matching import (
@@ -35,6 +44,7 @@ from mbt.engine.orders import (
     OrderStatus,
     Progress,
 )
+from raxx.market.listing import OptionClass
 
 ZERO = Decimal(0)
 EMPTY = Position()
@@ -55,10 +65,16 @@ class Working:
     progress: Progress = FRESH
     closed_ns: int | None = None
     reason: str = ""
+    replaces: UUID | None = None
 
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+    @property
+    def leaves(self) -> Decimal:
+        """What it still works for."""
+        return self.order.qty - self.filled
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -90,9 +106,11 @@ class Execution(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Account:
-    """The record of one account. `offered`: what open orders reserve of each position."""
+    """The record of one account. `offered`: what open orders reserve of each position. `adjusted`: the option classes
+    that corporate actions have changed."""
 
     cash_account: bool = True
+    adjusted: Mapping[str, OptionClass] = field(default_factory=dict)
     cash: Decimal = ZERO
     held: Decimal = ZERO
     positions: dict[str, Position] = field(default_factory=dict)
@@ -119,6 +137,11 @@ class Account:
         self._reserve(working, NOTHING)
         working.closed_ns, working.reason = at_ns, reason
         self._move(working, status)
+
+    def restate(self, working: Working, order: Order, reserved: Reserved) -> None:
+        """An open order goes on with other terms, and reserves what these need."""
+        working.order = order
+        self._reserve(working, reserved)
 
     def settle(self, decisions: Iterable[Decision]) -> None:
         """Do what the matcher decided. A decision about an order that is over meanwhile changes nothing.
@@ -159,15 +182,20 @@ class Account:
                 if not self.positions[posting.symbol].qty:
                     del self.positions[posting.symbol]
 
-    def drop_uncovered(self, at_ns: int) -> None:
-        """Cancel the newest orders that reserve of a position, or of a cash account's cash, more than there is left."""
+    def drop_uncovered(self, at_ns: int, *, by: Execution | None = None) -> None:
+        """Cancel the newest orders that reserve of a position, or of a cash account's cash, more than there is left. `by`:
+        the fill that took it; exits that share its quantity are told of that by themselves."""
         for symbol in sorted(self.offered):
             held = self.positions.get(symbol, EMPTY).qty
-            holders = [w for w in self.open.values() if symbol in w.reserved.positions]
-            for working in [w for w in holders if closes(w.order, symbol) * held <= 0]:
-                self._drop_all(working, at_ns, Why.POSITION_GONE)
-            reserved = [(w, w.reserved) for w in holders if w.is_open]
-            for working in without_cover(reserved, symbol=symbol, held=held):
+            reserved = [
+                (
+                    w,
+                    w.order,
+                    after_sibling(w.reserved, by.parts) if by and _shares(w.order, by.order) else w.reserved,
+                )
+                for w in self.open.values()
+            ]
+            for working in uncovered(reserved, symbol=symbol, held=held):
                 self._drop_all(working, at_ns, Why.POSITION_GONE)
         for working in reversed(list(self.open.values())) if self.cash_account else ():
             if self.held > max(self.cash, ZERO) and working.reserved.cash:
@@ -209,7 +237,7 @@ class Account:
         parts = parts_of(order, fill)
         booked = book_fill(
             parts, positions=self.positions, spendable=spendable, cash_account=self.cash_account,
-            closes_only=order.is_exit,
+            closes_only=order.is_exit, adjusted=self.adjusted,
         )  # fmt: skip
         if isinstance(booked, Unbookable):
             self._drop(working, OrderStatus.REJECTED, decision.at_ns, booked)
@@ -218,7 +246,8 @@ class Account:
             return
         before = {part.symbol: self.positions.get(part.symbol, EMPTY).qty for part in parts}
         self.enter(booked, at_ns=decision.at_ns, name=working.name)
-        self.executions.append(Execution(order, decision.at_ns, fill, parts, before))
+        execution = Execution(order, decision.at_ns, fill, parts, before)
+        self.executions.append(execution)
         self._reserve(
             working, after_fill(working.reserved, qty=fill.qty, leaves=decision.leaves, parts=parts)
         )
@@ -230,7 +259,7 @@ class Account:
             self._move(working, OrderStatus.PARTIALLY_FILLED)
         else:
             self.end(order.id, OrderStatus.FILLED, decision.at_ns)
-        self.drop_uncovered(decision.at_ns)
+        self.drop_uncovered(decision.at_ns, by=execution)
 
     def _drop(self, working: Working, status: OrderStatus, at_ns: int, reason: str) -> None:
         """The account ends an order by itself; exits that wait for it end with it."""
@@ -317,3 +346,8 @@ def cancel(account: Account, matcher: Matcher, order_id: UUID, at_ns: int) -> li
 
 
 _RESTING = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+
+
+def _shares(order: Order, other: Order) -> bool:
+    """Whether they share one quantity."""
+    return order.id != other.id and order.group_id is not None and order.group_id == other.group_id

@@ -5,7 +5,7 @@ below is the whole vocabulary; what is not in it is `custom`. Source: docs/rules
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -16,6 +16,7 @@ import msgspec
 
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.money import from_ticks, show_price
+from raxx.market import listing
 from raxx.market.contracts import SHARES_PER_CONTRACT, AssetClass, Instrument, Right
 
 
@@ -169,13 +170,17 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _FIRST = date.min
 
 
+_Lots = Mapping[str, Decimal]
+_STANDARD_LOTS: _Lots = {}
+
+
 def recognise(
-    legs: Iterable[tuple[Instrument, Decimal | int]], *, underlying: str | None = None
-) -> Structure:
+    legs: Iterable[tuple[Instrument, Decimal | int]], *, underlying: str | None = None, lots: _Lots = _STANDARD_LOTS
+) -> Structure:  # fmt: skip
     """The structure that `legs` (instrument, signed quantity) make; quantities in contracts and shares.
 
     Identical contracts are netted. `underlying` is for legs whose symbols do not share one (SPX and SPXW, the stock
-    of an adjusted root). Raises InvalidInput when nothing is left after netting, or when underlyings differ.
+    of an adjusted root). `lots`: how many shares of a stock stand beside one contract, where that is not 100. Raises InvalidInput when nothing is left after netting, or when underlyings differ.
     """
     held = _net(legs)
     found = {instrument.underlying for instrument, _ in held}
@@ -185,14 +190,20 @@ def recognise(
                 "legs are on one underlying", sorted(found), "Send each underlying's legs on their own."
             )
         underlying = found.pop()
-    parts, quantity = _lowest_terms(held)
-    name, side = _look_up(parts)
+    parts, quantity = _lowest_terms(held, lots)
+    name, side = _look_up(parts, lots)
     width = _width(name, parts)
     return Structure(
         name=name, direction=side, underlying=underlying, quantity=quantity, width=width,
         legs=tuple(Leg(instrument, ratio) for instrument, ratio in parts),
         label=_label(name, side, underlying, parts, quantity),
     )  # fmt: skip
+
+
+def named_after(option: Instrument) -> str:
+    """What a structure of such options is named after: their underlying; of adjusted ones their root."""
+    root = option.underlying
+    return root if listing.is_adjusted(root) else listing.stock_of(root)
 
 
 _Parts = Sequence[tuple[Instrument, Decimal]]
@@ -214,37 +225,50 @@ def _sort_key(part: tuple[Instrument, Decimal]) -> tuple[date, int, str, str]:
     return instrument.expiry or _FIRST, instrument.strike, instrument.right or "", instrument.symbol
 
 
-def _lowest_terms(held: _Parts) -> tuple[_Parts, Decimal]:
-    """Stock counts in lots of 100 beside options, on its own by the share. What has no common measure stays whole."""
+def _lowest_terms(held: _Parts, lots: _Lots) -> tuple[_Parts, Decimal]:
+    """Stock counts in lots beside options, on its own by the share. What has no common measure stays whole."""
     if len(held) == 1 and held[0][0].asset_class is AssetClass.EQUITY:
         return [(held[0][0], Decimal(1).copy_sign(held[0][1]))], abs(held[0][1])
-    lots = [qty / _lot(instrument) for instrument, qty in held]
-    if any(lot % 1 for lot in lots):
+    counts = [qty / _lot(instrument, lots) for instrument, qty in held]
+    if any(count % 1 for count in counts):
         return held, Decimal(1)
-    common = gcd(*map(int, lots))
+    common = gcd(*map(int, counts))
     return [(instrument, qty / common) for instrument, qty in held], Decimal(common)
 
 
-def _lot(instrument: Instrument) -> int:
-    return SHARES_PER_CONTRACT if instrument.asset_class is AssetClass.EQUITY else 1
+def _lot(instrument: Instrument, lots: _Lots) -> Decimal:
+    if instrument.asset_class is not AssetClass.EQUITY:
+        return Decimal(1)
+    return lots.get(instrument.symbol, Decimal(SHARES_PER_CONTRACT))
 
 
-def _look_up(parts: _Parts) -> tuple[Name, Direction | None]:
+def _look_up(parts: _Parts, lots: _Lots) -> tuple[Name, Direction | None]:
     if len(parts) == 1 and parts[0][0].asset_class is AssetClass.EQUITY:
         return _SHAPES["+S" if parts[0][1] > 0 else "-S"]
-    return _SHAPES.get(_shape(parts)) or _ratio_spread(parts) or (Name.CUSTOM, None)
+    if _is_mixed(parts):
+        return Name.CUSTOM, None
+    return _SHAPES.get(_shape(parts, lots)) or _ratio_spread(parts) or (Name.CUSTOM, None)
 
 
-def _shape(parts: _Parts) -> str:
+def _is_mixed(parts: _Parts) -> bool:
+    """Whether one option delivers something else than another: strikes do not compare then."""
+    roots = {instrument.underlying for instrument, _ in parts if instrument.right}
+    return len(roots) > 1 and any(map(listing.is_adjusted, roots))
+
+
+def _shape(parts: _Parts, lots: _Lots) -> str:
     strikes = sorted({instrument.strike for instrument, _ in parts if instrument.right})
     expiries = groupby((part for part in parts if part[0].right), key=lambda part: part[0].expiry)
-    by_expiry = [[_token(instrument, ratio, strikes) for instrument, ratio in legs] for _, legs in expiries]
-    stock = [_token(instrument, ratio, strikes) for instrument, ratio in parts if not instrument.right]
-    return " ".join([*stock, " | ".join(" ".join(tokens) for tokens in by_expiry)]).strip()
+    by_expiry = [
+        [_token(instrument, ratio, strikes, lots) for instrument, ratio in legs] for _, legs in expiries
+    ]
+    # What a contract delivers of several stocks is one thing, if it is there of all of them.
+    stock = {_token(instrument, ratio, strikes, lots) for instrument, ratio in parts if not instrument.right}
+    return " ".join([*sorted(stock), " | ".join(" ".join(tokens) for tokens in by_expiry)]).strip()
 
 
-def _token(instrument: Instrument, ratio: Decimal, strikes: Sequence[int]) -> str:
-    count = abs(ratio) / _lot(instrument)
+def _token(instrument: Instrument, ratio: Decimal, strikes: Sequence[int], lots: _Lots) -> str:
+    count = abs(ratio) / _lot(instrument, lots)
     sign, times = "+" if ratio > 0 else "-", "" if count == 1 else f"{count.normalize():f}"
     return f"{sign}{times}" + (
         f"{instrument.right}{strikes.index(instrument.strike)}" if instrument.right else "S"

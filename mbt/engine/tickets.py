@@ -1,6 +1,6 @@
 """What a trader asks for, and whether it is a possible order at all. When it may act: `mbt.engine.timing`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from hashlib import sha256
 from math import gcd
@@ -11,10 +11,13 @@ from mbt.engine.fills import PACKAGE_STEP
 from mbt.engine.orders import FillPreference, OrderClass, OrderType, Side, TimeInForce
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.money import from_ticks, show_price, to_ticks
+from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument, price_step
+from raxx.market.listing import STANDARD_ONLY, OptionClass
 
 LEGS_MIN, LEGS_MAX = 2, 4
 CONTRACTS_MAX = 1_000_000  # of one leg of a package
+VALUE_MAX = Decimal(10) ** 11  # dollars: a hundredth of what a column of money holds
 
 
 class LegTicket(msgspec.Struct, frozen=True):
@@ -70,17 +73,20 @@ def fingerprint(ticket: Ticket) -> str:
     return sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
-def check_terms(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
+def check_terms(
+    ticket: Ticket, instruments: Sequence[Instrument], adjusted: Mapping[str, OptionClass] = STANDARD_ONLY
+) -> None:
     """Whether the terms go together. `instruments` are those of `ticket.symbols`, in that order.
 
-    Raises InvalidInput. Source: docs/rules/numbers.md, docs/rules/fills.md, Rule 612.
+    `adjusted`: the option classes that corporate actions changed. Raises InvalidInput. Source: docs/rules/numbers.md, docs/rules/fills.md, Rule 612.
     """
     _check_prices(ticket)
     _check_quantity(ticket, instruments)
     _check_class(ticket)
     _check_time_in_force(ticket, instruments)
     if ticket.legs:
-        _check_legs(ticket, instruments)
+        _check_legs(ticket, instruments, adjusted)
+    _check_value(ticket, instruments)
     for field, price in _prices(ticket):
         _check_step(field, price, None if ticket.legs else instruments[0])
 
@@ -134,6 +140,17 @@ def _check_quantity(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
             raise _wrong(
                 "qty", "fractions of a share trade only as market orders with time_in_force day", _plain(ticket.qty),
                 "Send a whole number of shares, or a market day order.",
+            )  # fmt: skip
+
+
+def _check_value(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
+    """No order is for more dollars, at any price that it names, than accounts are kept in."""
+    size = (ticket.qty or Decimal(0)) * max(instrument.multiplier for instrument in instruments)
+    for field, price in _prices(ticket):
+        if size * abs(price) > VALUE_MAX:
+            raise _wrong(
+                field, f"quantity times price is at most ${VALUE_MAX:,f}", _plain(price),
+                "Send a smaller quantity, or a price nearer to the market.",
             )  # fmt: skip
 
 
@@ -250,7 +267,9 @@ def _check_time_in_force(ticket: Ticket, instruments: Sequence[Instrument]) -> N
         )
 
 
-def _check_legs(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
+def _check_legs(
+    ticket: Ticket, instruments: Sequence[Instrument], adjusted: Mapping[str, OptionClass]
+) -> None:
     if not LEGS_MIN <= len(ticket.legs) <= LEGS_MAX:
         raise _wrong(
             "legs",
@@ -272,12 +291,7 @@ def _check_legs(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
             )
     roots = {instrument.underlying for instrument in instruments}
     if len(roots) > 1:
-        raise _wrong(
-            "legs",
-            "the legs of a package have one underlying",
-            ", ".join(sorted(roots)),
-            "Send one order each.",
-        )
+        _check_roots(roots, adjusted)
     common = gcd(*(leg.ratio for leg in ticket.legs))
     if common > 1:
         ratios = ":".join(str(leg.ratio // common) for leg in ticket.legs)
@@ -295,6 +309,20 @@ def _check_legs(ticket: Ticket, instruments: Sequence[Instrument]) -> None:
         raise _wrong(
             "order_type", "a package is a market or a limit order", ticket.order_type, "Send market or limit."
         )
+
+
+def _check_roots(roots: Set[str], adjusted: Mapping[str, OptionClass]) -> None:
+    """A contract that was adjusted may be rolled into a standard one: of the same stock, and with a price in the same
+    units, or a net price would say nothing."""
+    classes = [listing.class_of(root, adjusted) for root in roots]
+    named = ", ".join(sorted(roots))
+    if not any(root in adjusted for root in roots) or len({listed.underlying for listed in classes}) > 1:
+        raise _wrong("legs", "the legs of a package have one underlying", named, "Send one order each.")
+    sizes = {listed.multiplier for listed in classes}
+    if len(sizes) > 1:
+        shown = " and ".join(str(size) for size in sorted(sizes))
+        rule = f"the prices of all legs count alike; one dollar of these is {shown} dollars a contract"
+        raise _wrong("legs", rule, named, "Send one order each.")
 
 
 _STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)

@@ -1,6 +1,6 @@
 """When an order may be sent, when it begins to act, and when it is over. Source: docs/rules/fills.md."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 
 from mbt.engine.orders import NEVER_NS, OrderType, TimeInForce
@@ -9,6 +9,7 @@ from raxx.kernel.clock import EXCHANGE_ZONE, SECOND_NS, show_exchange_moment, to
 from raxx.kernel.errors import RaxxError
 from raxx.market import listing
 from raxx.market.contracts import AssetClass, Instrument
+from raxx.market.listing import STANDARD_ONLY, OptionClass
 from raxx.market.sessions import Hours, Session, Sessions
 
 # Orders for an auction are taken until so long before it, and again from the evening on.
@@ -29,28 +30,33 @@ class ContractExpired(RaxxError):
     http_status = 422
 
 
-def hours_of(ticket: Ticket, instruments: Sequence[Instrument]) -> Hours:
+Adjusted = Mapping[str, OptionClass]  # the option classes that corporate actions changed, by root
+
+
+def hours_of(ticket: Ticket, instruments: Sequence[Instrument], adjusted: Adjusted = STANDARD_ONLY) -> Hours:
     """The part of the day in which the order acts: of a package that of the leg that closes first."""
     if ticket.extended_hours:
         return Hours.EXTENDED
     late = all(
-        i.expiry is not None and listing.class_of(i.underlying).hours is Hours.LATE for i in instruments
+        i.expiry is not None and listing.class_of(i.underlying, adjusted).hours is Hours.LATE
+        for i in instruments
     )
     return Hours.LATE if late else Hours.REGULAR
 
 
 def check_moment(
-    ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int
-) -> None:
+    ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int,
+    adjusted: Adjusted = STANDARD_ONLY,
+) -> None:  # fmt: skip
     """Whether it can be sent now. Raises OutsideSession or ContractExpired."""
     for instrument in instruments:
-        _check_not_expired(instrument, sessions, now_ns)
-    session = sessions.current_or_next(now_ns)
+        _check_not_expired(instrument, sessions, now_ns, adjusted)
+    session, hours = sessions.current_or_next(now_ns), hours_of(ticket, instruments, adjusted)
     if ticket.time_in_force is TimeInForce.OPG:
         _check_opg(session, sessions, now_ns)
     elif ticket.time_in_force is TimeInForce.CLS:
         _check_cls(session, sessions, now_ns)
-    elif not sessions.current_or_next(now_ns, hours := hours_of(ticket, instruments)).is_open(now_ns, hours):
+    elif not sessions.current_or_next(now_ns, hours).is_open(now_ns, hours):
         _check_can_wait(ticket, instruments[0], session, hours)
 
 
@@ -61,19 +67,24 @@ def arrives_ns(ticket: Ticket, *, sessions: Sessions, now_ns: int, latency_ns: i
     return now_ns + latency_ns if latency_ns else 0
 
 
-def expires_ns(ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int) -> int:
+def expires_ns(
+    ticket: Ticket, instruments: Sequence[Instrument], *, sessions: Sessions, now_ns: int,
+    adjusted: Adjusted = STANDARD_ONLY,
+) -> int:  # fmt: skip
     """When the order is over: at the close of its hours, unless it is GTC; none outlives its contracts. IOC and FOK
     end when they arrive, be it after the close."""
-    hours = hours_of(ticket, instruments)
+    hours = hours_of(ticket, instruments, adjusted)
     end = NEVER_NS
     if ticket.time_in_force not in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK):
         end = sessions.current_or_next(now_ns, hours).closes_ns(hours)
     options = [i for i in instruments if i.expiry is not None]
-    return min([end, *(listing.terms_of(option, sessions).last_trade_ns for option in options)])
+    return min([end, *(listing.terms_of(option, sessions, adjusted).last_trade_ns for option in options)])
 
 
-def _check_not_expired(instrument: Instrument, sessions: Sessions, now_ns: int) -> None:
-    if instrument.expiry is not None and now_ns >= listing.terms_of(instrument, sessions).last_trade_ns:
+def _check_not_expired(instrument: Instrument, sessions: Sessions, now_ns: int, adjusted: Adjusted) -> None:
+    if instrument.expiry is None:
+        return
+    if now_ns >= listing.terms_of(instrument, sessions, adjusted).last_trade_ns:
         raise ContractExpired(
             f"{instrument.symbol} expired on {instrument.expiry}. Choose a later expiration.",
             field="symbol", rule="the contract must not have expired", value=instrument.symbol,

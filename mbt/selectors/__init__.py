@@ -19,9 +19,7 @@ from mbt.selectors.explanations import TRIGGER, explanation
 from mbt.selectors.ledgers import ledger
 from mbt.selectors.markets import (
     SILENCE_MAX_S,
-    account_marks,
     adjusted_classes,
-    deliverable_marks,
     engine_answers,
     feed_instant,
     market,
@@ -41,4 +39,4 @@ from mbt.selectors.order_rows import (
     waiting_order_ids,
 )
 
-__all__ = ["SILENCE_MAX_S", "TRIGGER", "AccountRef", "AccountSummary", "Holding", "MarginSummary", "NoAccount", "account_marks", "account_ref", "account_summary", "activities", "activity", "adjusted_classes", "deliverable_marks", "engine_answers", "explanation", "feed_instant", "held_symbols", "holding", "holdings", "ledger", "margin_rules", "margin_summary", "market", "marks", "open_order_ids", "open_orders", "order", "order_market", "orders", "progress_of", "settled_only", "structure_of", "tickers", "ticket_of", "to_engine", "waiting_order_ids"]  # fmt: skip
+__all__ = ["SILENCE_MAX_S", "TRIGGER", "AccountRef", "AccountSummary", "Holding", "MarginSummary", "NoAccount", "account_ref", "account_summary", "activities", "activity", "adjusted_classes", "engine_answers", "explanation", "feed_instant", "held_symbols", "holding", "holdings", "ledger", "margin_rules", "margin_summary", "market", "marks", "open_order_ids", "open_orders", "order", "order_market", "orders", "progress_of", "settled_only", "structure_of", "tickers", "ticket_of", "to_engine", "waiting_order_ids"]  # fmt: skip

@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
 
-from mbt.engine.buying_power import AccountType, AccountView, Standing, classes_of, standing
+from mbt.engine.buying_power import AccountType, AccountView, Standing, standing
 from mbt.engine.buying_power import Holding as Reserved
 from mbt.engine.margin import MarginRules, NoMark, UncoveredShort, rules_on
 from mbt.engine.margin import Model as MarginModel
@@ -19,7 +19,7 @@ from mbt.engine.restrictions import SettledOnly
 from mbt.engine.settlement import Breach, still_due
 from mbt.models import Account, Activity, ExerciseInstruction, Position
 from mbt.selectors.account_refs import AccountRef
-from mbt.selectors.markets import account_marks, adjusted_classes, tickers, view_of
+from mbt.selectors.markets import adjusted_classes, marks, tickers, view_of
 from raxx.kernel import clock
 from raxx.kernel.clock import from_ns
 from raxx.kernel.errors import NotFound
@@ -131,8 +131,8 @@ def margin_summary(account: AccountRef, *, model: str | None = None) -> MarginSu
     now_ns = board.now_ns if board else clock.now_ns()
     view = AccountView(
         type=AccountType(row.account_type), cash=row.cash_balance, cash_held=row.cash_held, holdings=holdings,
-        marks=account_marks(account.feed, quotes, symbols), rules=margin_rules(now_ns, model or row.margin_model),
-        classes=classes_of(parse_symbol(symbol) for symbol in symbols), options_level=row.options_level,
+        marks=marks(quotes), rules=margin_rules(now_ns, model or row.margin_model),
+        adjusted=adjusted, options_level=row.options_level,
         naked_shorts=row.naked_shorts, restricted=settled_only(row, clock.exchange_date(now_ns)),
     )  # fmt: skip
     try:

@@ -11,7 +11,6 @@ from mbt.models import AdjustedClass, EngineState, Order, Position
 from mbt.selectors.account_refs import AccountRef
 from raxx.kernel import clock, valkey
 from raxx.kernel.clock import from_ns
-from raxx.kernel.money import TICKS_PER_DOLLAR
 from raxx.market import listing
 from raxx.market.board import Board, BoardView, MarketDataUnavailable
 from raxx.market.contracts import parse_symbol
@@ -52,27 +51,20 @@ def marks(quotes: Mapping[str, Quote]) -> dict[str, int]:
     }
 
 
-def account_marks(feed: str, quotes: Mapping[str, Quote], held: Iterable[str]) -> dict[str, int]:
-    """`marks`, and of the adjusted contracts among `held` what a unit of their strike buys, by root."""
-    known = marks(quotes)
-    return known | deliverable_marks(known, adjusted_classes(feed, held))
-
-
 def adjusted_classes(feed: str, among: Iterable[str] | None = None) -> dict[str, listing.OptionClass]:
     """The option classes that corporate actions changed on a feed.
 
-    With `among`, empty at no cost where none of these has a root with a digit: others may be adjusted too, to
-    deliver cash alone, and what that is worth no quote says.
+    With `among`, empty at no cost where none of these is an adjusted contract, which nearly always is so.
     """
-    if among is not None and not any(_has_digit(symbol) for symbol in among):
+    if among is not None and not any(_is_adjusted(symbol) for symbol in among):
         return {}
     rows = AdjustedClass.objects.filter(feed=feed).values_list("root", "terms")
     return {root: msgspec.convert(terms, listing.OptionClass) for root, terms in rows.order_by("root")}
 
 
-def _has_digit(symbol: str) -> bool:
+def _is_adjusted(symbol: str) -> bool:
     """An option's symbol has fifteen characters after its root."""
-    return len(symbol) > 15 and any(character.isdigit() for character in symbol[:-15])
+    return len(symbol) > 15 and listing.is_adjusted(symbol[:-15])
 
 
 def tickers(symbols: Iterable[str], adjusted: Mapping[str, listing.OptionClass]) -> set[str]:
@@ -83,18 +75,6 @@ def tickers(symbols: Iterable[str], adjusted: Mapping[str, listing.OptionClass])
         listed = adjusted.get(instrument.underlying) if instrument.expiry is not None else None
         found |= {name for name, _ in listed.deliverable.shares} if listed else {ticker(symbol)}
     return found
-
-
-def deliverable_marks(
-    known: Mapping[str, int], adjusted: Mapping[str, listing.OptionClass]
-) -> dict[str, int]:
-    """What the deliverable of each adjusted root is worth at marks in 1/10,000 dollar, per unit of its strike; left
-    out where something of it has no mark."""
-    return {
-        root: int(listed.deliverable.value(known) * TICKS_PER_DOLLAR / listed.multiplier)
-        for root, listed in adjusted.items()
-        if listed.is_physical and all(name in known for name, _ in listed.deliverable.shares)
-    }
 
 
 def _symbols_of(account_id: UUID) -> set[str]:
@@ -110,12 +90,7 @@ def _symbols_of(account_id: UUID) -> set[str]:
 def ticker(symbol: str) -> str:
     """The stock, fund or index that an instrument follows."""
     instrument = parse_symbol(symbol)
-    if instrument.expiry is None:
-        return symbol
-    try:
-        return listing.class_of(instrument.underlying).underlying
-    except listing.UnknownDeliverable:
-        return instrument.underlying
+    return symbol if instrument.expiry is None else listing.stock_of(instrument.underlying)
 
 
 def engine_answers() -> bool:

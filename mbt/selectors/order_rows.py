@@ -23,7 +23,7 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.orders import Order as EngineOrder
-from mbt.engine.strategies import recognise
+from mbt.engine.strategies import named_after, recognise
 from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Order
 from mbt.selectors.markets import ticker
@@ -45,7 +45,7 @@ def structure_of(asked: Ticket | Order) -> str | None:
         (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
         for leg in asked.legs
     ]
-    return recognise(legs, underlying=ticker(asked.legs[0].symbol)).label
+    return recognise(legs, underlying=named_after(legs[0][0])).label
 
 
 def ticket_of(order: Order, exits: Sequence[Order] = ()) -> Ticket:
@@ -106,8 +106,9 @@ def progress_of(order: Order) -> Progress:
 
 
 def open_orders(feed: str, ids: Iterable[UUID] | None = None) -> Iterable[Order]:
-    """Open orders of a feed in order of acceptance: all, or those among `ids` and those that belong with them."""
-    rows = Order.objects.filter(closed_at__isnull=True, account__feed=feed).order_by("number")
+    """Open orders of a feed that its engine works, in order of acceptance: all, or those among `ids` and those that
+    belong with them."""
+    rows = _worked().filter(account__feed=feed).order_by("number")
     # A few are read at once: a server-side cursor costs three round trips more.
     if ids is None:
         return rows.iterator()
@@ -116,15 +117,25 @@ def open_orders(feed: str, ids: Iterable[UUID] | None = None) -> Iterable[Order]
     return rows.filter(Q(pk__in=wanted) | Q(entry_id__in=wanted) | Q(group_id__in=groups))
 
 
+def open_of(account_id: UUID) -> list[Order]:
+    """The open orders of an account in order of acceptance."""
+    return list(Order.objects.filter(account_id=account_id, closed_at__isnull=True).order_by("number"))
+
+
 def waiting_order_ids(feed: str) -> set[UUID]:
     """Orders of a feed that no usable quote has met yet."""
-    rows = Order.objects.filter(closed_at__isnull=True, status=OrderStatus.ACCEPTED, account__feed=feed)
+    rows = _worked().filter(status=OrderStatus.ACCEPTED, account__feed=feed)
     return set(rows.values_list("pk", flat=True))
 
 
 def open_order_ids(ids: Iterable[UUID]) -> set[UUID]:
-    """Those of `ids` that are still open."""
-    return set(Order.objects.filter(pk__in=list(ids), closed_at__isnull=True).values_list("pk", flat=True))
+    """Those of `ids` that are still open, and the engine's to work."""
+    return set(_worked().filter(pk__in=list(ids)).values_list("pk", flat=True))
+
+
+def _worked() -> QuerySet[Order]:
+    """Open orders but those of accounts that are set aside."""
+    return Order.objects.filter(closed_at__isnull=True, account__set_aside_at__isnull=True)
 
 
 def orders(account_id: UUID, *, openness: str | None = None, symbol: str | None = None) -> QuerySet[Order]:

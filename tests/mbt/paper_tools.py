@@ -112,6 +112,10 @@ class Market:
         """Orders sent until now meet the NBBO in force."""
         self.pass_time(0)
 
+    def speak(self) -> None:
+        """The feed says that nothing has changed: however slow the test is, it does not stand still."""
+        self.board.publish([], now_ns=self.now_ns, wall_ns=clock.now_ns())
+
     def stand_still(self, seconds: float = 16) -> None:
         """As if nobody had published for so long."""
         self.board.publish([], now_ns=self.now_ns, wall_ns=clock.now_ns() - round(seconds * SECOND_NS))

@@ -15,7 +15,6 @@ from mbt.engine.margin.rules import (
     MarginRules,
     Model,
     NoRules,
-    OptionClass,
     rules_on,
 )
 
@@ -30,7 +29,6 @@ __all__ = [
     "Model",
     "NoMark",
     "NoRules",
-    "OptionClass",
     "Part",
     "Requirement",
     "UncoveredShort",

@@ -29,7 +29,8 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Positions that are charged together. Amounts in dollars, exact; only totals are rounded."""
+    """Positions that are charged together. Amounts in dollars, exact; only totals are rounded. `lots`: how many shares
+    of each stock stand beside one contract, where that is not 100."""
 
     name: Name
     label: str
@@ -38,6 +39,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     formula: str
     initial: Decimal
     maintenance: Decimal
+    lots: Mapping[str, Decimal] = {}
 
 
 Legs = Mapping[OptionLeg, int]  # signed contracts
@@ -55,13 +57,16 @@ def of_choice(
 
 
 def grouped(book: Book, parts: Iterable[Part], *, charge: Charge, count: Decimal, size: int = 1) -> Group:
-    """A group that requires `charge` a share, of `count` contracts or lots of `size` shares each."""
-    parts = tuple(parts)
-    structure = recognise(((part.instrument, part.qty) for part in parts), underlying=book.underlying)
+    """A group that requires `charge` a unit, of `count` contracts or lots of `size` units each."""
+    parts, lots = tuple(parts), dict(book.deliverable.shares) if book.is_adjusted else {}
+    structure = recognise(
+        ((part.instrument, part.qty) for part in parts), underlying=book.underlying, lots=lots
+    )
     return Group(
         name=structure.name, label=structure.label, underlying=book.underlying, legs=parts,
         formula=_formula(charge, count, size),
         initial=_tidy(charge.initial * count * size), maintenance=_tidy(charge.maintenance * count * size),
+        lots=lots,
     )  # fmt: skip
 
 
@@ -82,10 +87,9 @@ def covering_shares(groups: Iterable[Group]) -> dict[str, Decimal]:
 
 def _charged(book: Book, candidates: Sequence[Use], counts: Sequence[int]) -> Iterator[Group]:
     """The groups that have a charge of their own: naked options, straddles, stock with options."""
-    lot = Decimal(book.multiplier).copy_sign(book.shares)
     for use, count in zip(candidates, counts, strict=True):
         if count and use.charge and (use.shorts or use.longs):
-            parts = [Part(book.stock, lot * count)] if use.lots and book.stock else []
+            parts = stock_beside(book, count) if use.lots else []
             parts += [Part(book.shorts[j].instrument, Decimal(-count)) for j in use.shorts]
             parts += [Part(book.longs[i].instrument, Decimal(count)) for i in use.longs]
             yield grouped(book, parts, charge=use.charge, count=Decimal(count), size=book.multiplier)
@@ -95,16 +99,25 @@ def _stock_alone(
     book: Book, rules: MarginRules, candidates: Sequence[Use], counts: Sequence[int]
 ) -> Iterator[Group]:
     """The lots that nothing is grouped with, and what is less than a lot."""
-    if book.stock is None:
-        return
     used = sum(
         count for use, count in zip(candidates, counts, strict=True) if use.lots and (use.shorts or use.longs)
     )
-    shares = abs(book.shares) - used * book.multiplier
-    if shares:
-        held = stock.Stock(book.underlying, dollars(book.price), book.shares > 0, rules)
-        parts = [Part(book.stock, shares.copy_sign(book.shares))]
-        yield grouped(book, parts, charge=stock.plain(held), count=shares)
+    yield from stock_left(book, rules, used)
+
+
+def stock_left(book: Book, rules: MarginRules, used: int) -> Iterator[Group]:
+    """The stock of a book without the lots that options use."""
+    for held in book.stock:
+        shares = abs(held.qty) - used * held.each
+        if shares:
+            one = stock.Stock(held.instrument.symbol, dollars(held.price), held.qty > 0, rules)
+            parts = [Part(held.instrument, shares.copy_sign(held.qty))]
+            yield grouped(book, parts, charge=stock.alone(one), count=shares)
+
+
+def stock_beside(book: Book, count: int) -> list[Part]:
+    """The stock that stands beside so many contracts."""
+    return [Part(held.instrument, (held.each * count).copy_sign(held.qty)) for held in book.stock]
 
 
 def _idle(book: Book, candidates: Sequence[Use], counts: Sequence[int]) -> Iterator[Group]:
@@ -121,8 +134,9 @@ def _spread(book: Book, legs: Legs) -> Group:
     loss, at = largest_loss(list(legs.items()))
     amount = _tidy(dollars(loss * book.multiplier))
     each = _loss_formula(legs, loss, at, int(structure.quantity))
-    times = f" × {structure.quantity}" if structure.quantity != 1 else ""
-    formula = f"{each} × {book.multiplier}{times} = {amount:,.2f}" if loss else "0.00, no loss at expiry"
+    factors = [book.multiplier, int(structure.quantity)]
+    times = "".join(f" × {factor}" for factor in factors if factor != 1)
+    formula = f"{each}{times} = {amount:,.2f}" if loss else "0.00, no loss at expiry"
     return Group(
         name=structure.name, label=structure.label, underlying=book.underlying, legs=tuple(parts),
         formula=formula, initial=amount, maintenance=amount,

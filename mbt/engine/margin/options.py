@@ -1,4 +1,4 @@
-"""Options without stock: naked, short on both sides, and spreads at their largest loss. Dollars a share.
+"""Options without stock: naked, short on both sides, and spreads at their largest loss. Dollars a unit.
 
 Source: docs/rules/margin.md#naked-options and #spreads.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from mbt.engine.margin.book import Book, OptionLeg
-from mbt.engine.margin.charges import Charge, both, dollars, out_of_the_money, show, show_rate
+from mbt.engine.margin.charges import Charge, both, dollars, in_the_money, out_of_the_money, show, show_rate
 from mbt.engine.margin.rules import MarginRules
 from raxx.market.contracts import Right
 
@@ -16,7 +16,9 @@ def naked(leg: OptionLeg, book: Book, rules: MarginRules) -> Charge:
     """The option's mark, and a part of the underlying that shrinks as the option is further out of the money."""
     is_call = leg.right is Right.CALL
     premium, strike, price = dollars(leg.mark), dollars(leg.strike), dollars(book.price)
-    rate, floor_rate = rules.option_rate(book.underlying), rules.option_floor_rate(book.underlying)
+    if book.is_adjusted and not book.deliverable.shares:
+        return _of_cash_alone(premium, in_the_money(is_call, strike, price))
+    rate, floor_rate = rules.option_rate(book.ticker), rules.option_floor_rate(book.ticker)
     otm, floor_of = out_of_the_money(is_call, strike, price), price if is_call else strike
     amount = premium + max(rate * price - otm, floor_rate * floor_of)
     minus = f" − {show(otm)}" if otm else ""
@@ -27,6 +29,11 @@ def naked(leg: OptionLeg, book: Book, rules: MarginRules) -> Charge:
     return both(amount, formula)
 
 
+def _of_cash_alone(premium: Decimal, itm: Decimal) -> Charge:
+    """What is delivered never moves, so neither does what the contract is in the money."""
+    return both(max(premium, itm), f"max({show(premium)}, {show(itm)} in the money)")
+
+
 def straddle(call: tuple[Charge, Decimal], put: tuple[Charge, Decimal]) -> Charge:
     """A short call and a short put, each as (naked charge, mark): the greater, and the mark of the other."""
     greater, other = sorted((call, put), key=lambda side: (side[0].maintenance, -side[1]), reverse=True)
@@ -35,7 +42,7 @@ def straddle(call: tuple[Charge, Decimal], put: tuple[Charge, Decimal]) -> Charg
 
 
 def payoff(leg: OptionLeg, at: int) -> int:
-    """What one long share of the option is worth at expiry with the underlying at `at`, in 1/10,000 dollar."""
+    """What one long unit of the option is worth at expiry with the underlying at `at`, in 1/10,000 dollar."""
     return max(0, at - leg.strike if leg.right is Right.CALL else leg.strike - at)
 
 

@@ -9,12 +9,12 @@ import msgspec
 from mbt.engine.margin import pairing, universal
 from mbt.engine.margin.book import Book, Holding, books
 from mbt.engine.margin.groups import Group, of_choice
+from mbt.engine.margin.lending import lend
 from mbt.engine.margin.pairing import Goal
-from mbt.engine.margin.rules import MarginRules, Model, OptionClass
+from mbt.engine.margin.rules import MarginRules, Model
 from mbt.engine.margin.uses import uses
 from raxx.kernel.money import up_to_cents
-
-NO_CLASSES: Mapping[str, OptionClass] = {}
+from raxx.market.listing import STANDARD_ONLY, OptionClass
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,30 +45,45 @@ def requirement(
     *,
     marks: Mapping[str, int],
     rules: MarginRules,
-    classes: Mapping[str, OptionClass] = NO_CLASSES,
+    adjusted: Mapping[str, OptionClass] = STANDARD_ONLY,
     known: dict[Book, Found] | None = None,
 ) -> Requirement:
     """The least that the rules allow for these holdings, underlying by underlying.
 
-    `marks` in 1/10,000 dollar, by symbol, and of each underlying by its ticker. `classes` by option root, for roots
-    that are not their underlying's ticker. `known`: books met before under the same rules, for who asks about many
-    holdings that differ in one underlying; new ones are added. Raises NoMark.
+    `marks` in 1/10,000 dollar, by symbol, and of each underlying by its ticker. `adjusted`: the option classes that
+    corporate actions changed, by root. `known`: books met before under the same rules, for who asks about many
+    holdings that differ in one underlying; new ones are added. Raises NoMark, UnknownDeliverable.
     """
-    found = [_once(book, rules, known) for book in books(holdings, marks=marks, classes=classes)]
+    known = {} if known is None else known
+    sorted_out = books(holdings, marks=marks, adjusted=adjusted)
+    found = for_initial = [_once(book, rules, known) for book in sorted_out]
+    is_divided = True
+    if any(book.is_adjusted for book in sorted_out) and any(book.stock for book in sorted_out):
+        by_maintenance = lend(sorted_out, lambda book: _maintenance(_once(book, rules, known)))
+        by_initial = lend(sorted_out, lambda book: _initial(_once(book, rules, known)))
+        found = [_once(book, rules, known) for book in by_maintenance.books]
+        for_initial = [_once(book, rules, known) for book in by_initial.books]
+        is_divided = by_maintenance.is_least and by_initial.is_least
     groups = tuple(group for each in found for group in each.groups)
-    initial_groups = tuple(group for each in found for group in each.initial_groups)
+    initial_groups = tuple(group for each in for_initial for group in each.initial_groups)
     return Requirement(
         initial=up_to_cents(sum((group.initial for group in initial_groups), Decimal(0))),
         maintenance=up_to_cents(sum((group.maintenance for group in groups), Decimal(0))),
         groups=groups,
         initial_groups=initial_groups,
-        is_least=all(each.is_least for each in found),
+        is_least=is_divided and all(each.is_least for each in (*found, *for_initial)),
     )
 
 
-def _once(book: Book, rules: MarginRules, known: dict[Book, Found] | None) -> Found:
-    if known is None:
-        return _of_book(book, rules)
+def _maintenance(found: Found) -> Decimal:
+    return sum((group.maintenance for group in found.groups), Decimal(0))
+
+
+def _initial(found: Found) -> Decimal:
+    return sum((group.initial for group in found.initial_groups), Decimal(0))
+
+
+def _once(book: Book, rules: MarginRules, known: dict[Book, Found]) -> Found:
     found = known.get(book)
     if found is None:
         found = known[book] = _of_book(book, rules)

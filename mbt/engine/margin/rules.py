@@ -17,19 +17,6 @@ class Model(StrEnum):
     UNIVERSAL_SPREAD = "universal_spread"  # broker-style: the worst expiration of each underlying
 
 
-class OptionClass(msgspec.Struct, frozen=True, kw_only=True):
-    """What the root of an option symbol does not say.
-
-    `underlying` is the ticker whose price the options follow. `is_standard` is False for an adjusted deliverable:
-    such options are grouped with their own root only, and their price is looked up under the root.
-    `is_am_settled`: they end with the opening print, before others of the same day.
-    """
-
-    underlying: str
-    is_standard: bool = True
-    is_am_settled: bool = False
-
-
 class MarginRules(msgspec.Struct, frozen=True, kw_only=True):
     """Rates are fractions, amounts are dollars. The defaults are Reg T and FINRA Rule 4210 without house rules.
 

@@ -1,13 +1,22 @@
-"""Stock, alone and with the options that are grouped with it: dollars a share.
+"""Stock, alone and beside options. Amounts are dollars a unit: a share, or what an adjusted contract delivers.
 
-Initial is always half of the value, whatever stands beside it; an option that the stock covers adds nothing.
 Source: docs/rules/margin.md#stock.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from mbt.engine.margin.charges import ZERO, Charge, in_the_money, out_of_the_money, show, show_rate
+from mbt.engine.margin.book import Book
+from mbt.engine.margin.charges import (
+    ZERO,
+    Charge,
+    dollars,
+    in_the_money,
+    out_of_the_money,
+    show,
+    show_rate,
+)
 from mbt.engine.margin.rules import MarginRules
 
 
@@ -25,52 +34,99 @@ class Stock(NamedTuple):
         return self.ticker not in self.rules.non_marginable
 
 
-def plain(stock: Stock) -> Charge:
+class Lot(NamedTuple):
+    """What stands beside one unit of an option: so many shares of each stock, and `cash` that is delivered too."""
+
+    stocks: tuple[tuple[Stock, Decimal], ...]
+    cash: Decimal
+    rules: MarginRules
+
+    @property
+    def price(self) -> Decimal:
+        return sum((stock.price * qty for stock, qty in self.stocks), self.cash)
+
+    @property
+    def is_long(self) -> bool:
+        return self.stocks[0][0].is_long
+
+    @property
+    def gets_relief(self) -> bool:
+        return all(stock.gets_relief for stock, _ in self.stocks)
+
+
+def lot_of(book: Book, rules: MarginRules) -> Lot:
+    """What stands beside a unit of the book's options. It has stock."""
+    stocks = tuple(
+        (Stock(part.instrument.symbol, dollars(part.price), part.qty > 0, rules), part.each / book.multiplier)
+        for part in book.stock
+    )
+    return Lot(stocks, book.cash, rules)
+
+
+def alone(stock: Stock) -> Charge:
+    """A share that no option stands beside."""
     initial, initial_formula = _initial(stock)
     maintenance, formula = _long(stock) if stock.is_long else _short(stock)
     return Charge(initial, maintenance, initial_formula, formula)
 
 
-def covered_call(stock: Stock, strike: Decimal) -> Charge:
-    """The stock is worth no more than the strike; the rest of its value stands against the call."""
-    rate, itm = _long_rate(stock), in_the_money(True, strike, stock.price)
-    capped = min(stock.price, strike)
-    return _with(stock, rate * capped + itm, f"{show_rate(rate)} × {show(capped)}{_plus(itm)}")
+def plain(lot: Lot) -> Charge:
+    """The shares of a lot without an option. What it delivers in cash is nobody's yet."""
+    charges = [(alone(stock), qty) for stock, qty in lot.stocks]
+    return Charge(
+        sum((charge.initial * qty for charge, qty in charges), ZERO),
+        sum((charge.maintenance * qty for charge, qty in charges), ZERO),
+        _sum((charge.initial_formula, qty) for charge, qty in charges),
+        _sum((charge.maintenance_formula, qty) for charge, qty in charges),
+    )
 
 
-def covered_put(stock: Stock, strike: Decimal) -> Charge:
-    base, itm = plain(stock), in_the_money(False, strike, stock.price)
-    return _with(stock, base.maintenance + itm, f"{base.maintenance_formula}{_plus(itm)}")
+def covered_call(lot: Lot, strike: Decimal) -> Charge:
+    """The shares are worth no more than the strike brings, after the cash that is delivered with them. The rest of the
+    value stands against the call."""
+    itm, left = in_the_money(True, strike, lot.price), max(strike - lot.cash, ZERO)
+    amount, terms = itm, []
+    for stock, qty in lot.stocks:
+        rate, counted = _long_rate(stock), min(stock.price * qty, left)
+        left -= counted
+        amount += rate * counted
+        terms.append(f"{show_rate(rate)} × {show(counted)}")
+    return _with(lot, amount, f"{' + '.join(terms)}{_plus(itm)}")
 
 
-def protective_put(stock: Stock, strike: Decimal) -> Charge:
-    return _with(stock, *_offset(stock, strike, is_call=False))
+def covered_put(lot: Lot, strike: Decimal) -> Charge:
+    base, itm = plain(lot), in_the_money(False, strike, lot.price)
+    return _with(lot, base.maintenance + itm, f"{base.maintenance_formula}{_plus(itm)}")
 
 
-def protective_call(stock: Stock, strike: Decimal) -> Charge:
-    return _with(stock, *_offset(stock, strike, is_call=True))
+def protective_put(lot: Lot, strike: Decimal) -> Charge:
+    return _with(lot, *_offset(lot, strike, is_call=False))
 
 
-def collar(stock: Stock, put: Decimal, call: Decimal) -> Charge:
+def protective_call(lot: Lot, strike: Decimal) -> Charge:
+    return _with(lot, *_offset(lot, strike, is_call=True))
+
+
+def collar(lot: Lot, put: Decimal, call: Decimal) -> Charge:
     """Long stock, long put, short call at a higher strike."""
-    rules, otm = stock.rules, out_of_the_money(False, put, stock.price)
-    rate, itm = _long_rate(stock), in_the_money(True, call, stock.price)
+    rules, otm = lot.rules, out_of_the_money(False, put, lot.price)
+    rate, itm = max(_long_rate(stock) for stock, _ in lot.stocks), in_the_money(True, call, lot.price)
     floor, cap = rules.offset_rate * put + otm, rate * call + itm
     formula = f"min({show_rate(rules.offset_rate)} × {show(put)}{_plus(otm)}, {show_rate(rate)} × {show(call)}{_plus(itm)})"
-    return _with(stock, min(floor, cap), formula)
+    return _with(lot, min(floor, cap), formula)
 
 
-def short_collar(stock: Stock, call: Decimal, put: Decimal) -> Charge:
+def short_collar(lot: Lot, call: Decimal, put: Decimal) -> Charge:
     """Short stock, long call, short put: the protective call, and the put that the stock covers."""
-    amount, formula = _offset(stock, call, is_call=True)
-    itm = in_the_money(False, put, stock.price)
-    return _with(stock, amount + itm, f"{formula}{_plus(itm)}")
+    amount, formula = _offset(lot, call, is_call=True)
+    itm = in_the_money(False, put, lot.price)
+    return _with(lot, amount + itm, f"{formula}{_plus(itm)}")
 
 
-def conversion(stock: Stock, strike: Decimal) -> Charge:
+def conversion(lot: Lot, strike: Decimal) -> Charge:
     """Long stock, long put, short call of one strike; of short stock the reverse."""
-    rate, itm = stock.rules.offset_rate, in_the_money(stock.is_long, strike, stock.price)
-    return _with(stock, rate * strike + itm, f"{show_rate(rate)} × {show(strike)}{_plus(itm)}")
+    rate, itm = lot.rules.offset_rate, in_the_money(lot.is_long, strike, lot.price)
+    return _with(lot, rate * strike + itm, f"{show_rate(rate)} × {show(strike)}{_plus(itm)}")
 
 
 def _initial(stock: Stock) -> tuple[Decimal, str]:
@@ -102,17 +158,21 @@ def _short(stock: Stock) -> tuple[Decimal, str]:
     return max(floor, rate * stock.price), f"max({show(floor)}, {show_rate(rate)} × {show(stock.price)})"
 
 
-def _offset(stock: Stock, strike: Decimal, *, is_call: bool) -> tuple[Decimal, str]:
+def _offset(lot: Lot, strike: Decimal, *, is_call: bool) -> tuple[Decimal, str]:
     """A long option beside the stock: a tenth of its strike and the way to it, but no more than the stock alone."""
-    alone, rate = plain(stock), stock.rules.offset_rate
-    otm = out_of_the_money(is_call, strike, stock.price)
-    formula = f"min({show_rate(rate)} × {show(strike)}{_plus(otm)}, {alone.maintenance_formula})"
-    return min(rate * strike + otm, alone.maintenance), formula
+    shares, rate = plain(lot), lot.rules.offset_rate
+    otm = out_of_the_money(is_call, strike, lot.price)
+    formula = f"min({show_rate(rate)} × {show(strike)}{_plus(otm)}, {shares.maintenance_formula})"
+    return min(rate * strike + otm, shares.maintenance), formula
 
 
-def _with(stock: Stock, maintenance: Decimal, formula: str) -> Charge:
-    initial, initial_formula = _initial(stock)
-    return Charge(initial, maintenance, initial_formula, formula)
+def _with(lot: Lot, maintenance: Decimal, formula: str) -> Charge:
+    shares = plain(lot)
+    return Charge(shares.initial, maintenance, shares.initial_formula, formula)
+
+
+def _sum(terms: Iterable[tuple[str, Decimal]]) -> str:
+    return " + ".join(f"{qty.normalize():f} × {formula}" if qty != 1 else formula for formula, qty in terms)
 
 
 def _plus(amount: Decimal) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from mbt.engine.margin import options, stock
 from mbt.engine.margin.book import Book, Expiry, OptionLeg
 from mbt.engine.margin.charges import ZERO, Charge, both, dollars, show
-from mbt.engine.margin.groups import NOTHING, Group, Part, grouped, uncharged
+from mbt.engine.margin.groups import NOTHING, Group, Part, grouped, stock_beside, stock_left, uncharged
 from mbt.engine.margin.rules import MarginRules
 from raxx.market.contracts import Right
 
@@ -45,11 +45,11 @@ def _calls_without_longs(book: Book) -> dict[OptionLeg, int]:
 
 def _by_stock(book: Book, calls: dict[OptionLeg, int]) -> tuple[dict[OptionLeg, int], dict[OptionLeg, int]]:
     """The calls that long stock covers, and those that stay naked."""
-    lots = book.lots if book.shares > 0 else 0
+    left = book.lots if book.owns_stock else 0
     covered, naked = {}, {}
     for leg, qty in calls.items():
-        taken = min(qty, lots)
-        lots -= taken
+        taken = min(qty, left)
+        left -= taken
         if taken:
             covered[leg] = taken
         if qty > taken:
@@ -58,17 +58,11 @@ def _by_stock(book: Book, calls: dict[OptionLeg, int]) -> tuple[dict[OptionLeg, 
 
 
 def _stock(book: Book, rules: MarginRules, covered: dict[OptionLeg, int]) -> Iterator[Group]:
-    if book.stock is None:
-        return
-    held = stock.Stock(book.underlying, dollars(book.price), book.shares > 0, rules)
     for leg, qty in covered.items():
-        parts = [Part(book.stock, Decimal(qty * book.multiplier)), Part(leg.instrument, Decimal(-qty))]
-        charge = stock.covered_call(held, dollars(leg.strike))
+        parts = [*stock_beside(book, qty), Part(leg.instrument, Decimal(-qty))]
+        charge = stock.covered_call(stock.lot_of(book, rules), dollars(leg.strike))
         yield grouped(book, parts, charge=charge, count=Decimal(qty), size=book.multiplier)
-    rest = abs(book.shares) - sum(covered.values()) * book.multiplier
-    if rest:
-        parts = [Part(book.stock, rest.copy_sign(book.shares))]
-        yield grouped(book, parts, charge=stock.plain(held), count=rest)
+    yield from stock_left(book, rules, sum(covered.values()))
 
 
 def _expirations(book: Book, uncovered: dict[OptionLeg, int]) -> Iterator[Group]:

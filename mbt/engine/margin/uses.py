@@ -64,7 +64,7 @@ def _naked(book: Book, rules: MarginRules) -> list[Use]:
 def _with_stock(book: Book, rules: MarginRules) -> list[Use]:
     if not book.lots:
         return []
-    held = stock.Stock(book.underlying, dollars(book.price), book.shares > 0, rules)
+    held = stock.lot_of(book, rules)
     covering, protecting = (Right.CALL, Right.PUT) if held.is_long else (Right.PUT, Right.CALL)
     covered = [j for j, leg in enumerate(book.shorts) if leg.right is covering]
     protective = [i for i, leg in enumerate(book.longs) if leg.right is protecting]
@@ -88,7 +88,7 @@ def _with_stock(book: Book, rules: MarginRules) -> list[Use]:
     return found
 
 
-def _on_both_sides(book: Book, held: stock.Stock, j: int, i: int) -> Charge | None:
+def _on_both_sides(book: Book, held: stock.Lot, j: int, i: int) -> Charge | None:
     """One lot with a short and a long option: collar, conversion and their opposites. None where no rule has it."""
     short, long = book.shorts[j], book.longs[i]
     sold, bought = dollars(short.strike), dollars(long.strike)

@@ -1,6 +1,6 @@
 """What must hold after every operation. Written against the rules, not against the code that it watches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import combinations, pairwise
 from uuid import UUID
@@ -40,7 +40,7 @@ from mbt.engine.simulation.world import Outcome, World
 from raxx.kernel.clock import exchange_date
 from raxx.kernel.money import CENT, TICKS_PER_DOLLAR, from_ticks, to_ticks
 from raxx.market.contracts import SHARES_PER_CONTRACT, Right
-from raxx.market.listing import Deliverable, OptionTerms
+from raxx.market.listing import Deliverable, OptionTerms, is_adjusted
 from raxx.market.quotes import QuoteCondition, condition
 
 ZERO = Decimal(0)
@@ -187,7 +187,8 @@ class Auditor:
         return bool(changed)
 
     def _delivered(self, postings: Iterable[Posting]) -> None:
-        """Shares that a standard contract delivers change hands at its strike, 100 for each contract."""
+        """The shares of one stock that a contract delivers change hands for its exercise price, less what it delivers in
+        cash."""
         moved = [p for p in postings if p.kind in (Kind.EXERCISE, Kind.ASSIGNMENT)]
         life = self.world.account
         for option, shares in pairwise(moved):
@@ -195,15 +196,16 @@ class Auditor:
             if contract.right is None or life.instrument(shares.symbol).right is not None:
                 continue
             terms = self.world.terms(option.symbol)
-            if terms.deliverable.shares != ((shares.symbol, Decimal(SHARES_PER_CONTRACT)),):
+            each = terms.deliverable.of(shares.symbol)
+            if len(terms.deliverable.shares) > 1 or not each:
                 continue
+            price = contract.strike * Decimal(terms.multiplier) / TICKS_PER_DOLLAR - terms.deliverable.cash
             into = (
                 -1 if contract.right is Right.PUT else 1
             )  # a contract that goes is exercised (held) or assigned
             require(
-                shares.qty == -into * option.qty * SHARES_PER_CONTRACT
-                and shares.cash == -shares.qty * contract.strike / TICKS_PER_DOLLAR,
-                "delivery is 100 shares a contract at the strike",
+                shares.qty == -into * option.qty * each and shares.cash == into * option.qty * price,
+                "delivery is the shares of the contract at the strike",
                 f"{option}, {shares}",
             )
 
@@ -229,11 +231,17 @@ class Auditor:
                 require(terms.is_physical, "a cash account has no uncovered short", symbol)
                 for share, each in terms.deliverable.shares:
                     needed[share] = needed.get(share, ZERO) - held.qty * each
+                # Of two contracts' fractions of a share an event may make one share that is not cash.
+                fraction = max(
+                    (from_ticks(life.marks.get(s, 0)) for s, _ in terms.deliverable.shares), default=ZERO
+                )
+                aside -= held.qty * max(terms.deliverable.cash - fraction, ZERO)
         for symbol, qty in needed.items():
             held = account.positions.get(symbol, EMPTY)
             require(held.qty >= qty, "a cash account has no uncovered short", f"{held.qty} of {qty} {symbol}")
         require(
-            account.cash + self._charged >= aside, "short puts of a cash account are secured by cash",
+            account.cash + self._charged + sum(self._owed.values()) >= aside,
+            "the short options of a cash account are secured by cash",
             f"{account.cash}, charged {self._charged}, set aside {aside}",
         )  # fmt: skip
 
@@ -263,8 +271,9 @@ class Auditor:
             self._are_booked(working.name, execution)
             self._filled[order.id] = filled = self._filled.get(order.id, ZERO) + fill.qty
             if order.entry_id is not None:
-                sold = self._exited[order.entry_id] = self._exited.get(order.entry_id, ZERO) + fill.qty
-                opened = self._filled.get(order.entry_id, ZERO)
+                first_id = _first(life, order.entry_id)
+                sold = self._exited[first_id] = self._exited.get(first_id, ZERO) + fill.qty
+                opened = self._opened(life, order.entry_id)
                 require(
                     sold <= opened,
                     "exits close no more than was opened",
@@ -290,10 +299,27 @@ class Auditor:
         unseen = [name for name, postings in self._booked.items() if postings]
         require(not unseen, "nothing is booked as a fill that is none", unseen)
 
+    def _opened(self, life: Life, entry_id: UUID) -> Decimal:
+        """What an entry has filled, with those that it replaced one after the other."""
+        total, order_id = ZERO, entry_id
+        while True:
+            total += self._filled.get(order_id, ZERO)
+            before = life.account.orders[order_id].replaces
+            if before is None:
+                return total
+            order_id = before
+
     def _are_booked(self, name: str, execution: Execution) -> None:
         """Each part of a fill is one posting: its quantity, and its price times that to the cent."""
         booked = self._booked.get(name, [])
         for part in execution.parts:
+            life = self.world.account
+            size = self.world.terms(part.symbol).multiplier if life.instrument(part.symbol).expiry else 1
+            require(
+                part.multiplier == size,
+                "a dollar of a contract's price is what its class says",
+                f"{part}, {size}",
+            )
             qty = part.qty if part.side is Side.BUY else -part.qty
             cash = (-qty * part.price * part.multiplier / TICKS_PER_DOLLAR).quantize(CENT, ROUND_HALF_EVEN)
             posting = booked.pop(0) if booked else None
@@ -393,7 +419,8 @@ class Auditor:
                 require(entry.is_open, "no exit waits for an entry that is over", working)
                 require(not entry.filled, "an exit works once its entry has filled", working)
             elif working.role is not Role.NONE:
-                require(entry.filled > 0, "an exit works only for what its entry has filled", working)
+                opened = self._opened(life, entry_id)
+                require(opened > 0, "an exit works only for what its entry has filled", working)
 
     def _all_is_over(self, life: Life) -> None:
         account = life.account
@@ -418,7 +445,7 @@ class Auditor:
     def _margin(self, life: Life, at_ns: int) -> None:
         """The requirement of the book, and of what follows from it."""
         holdings = _holdings(life, life.account.positions)
-        if not holdings or any(not life.marks.get(s) for s in _marked(holdings)):
+        if not holdings or any(not life.marks.get(s) for s in _marked(holdings, life)):
             return
         self.margin_checks += 1
         rules = margin.rules_on(exchange_date(at_ns))
@@ -439,7 +466,7 @@ class Auditor:
             "margin of one leg is linear in its quantity",
             f"{holding}: {each}, {thrice}",
         )
-        if _is_searched(holdings):
+        if _is_searched(holdings, life, rules):
             twice = required([Holding(h.instrument, 2 * h.qty) for h in holdings])
             require(
                 _below(twice, (2 * whole[0], 2 * whole[1])), "twice the book never requires more than twice as much",
@@ -667,14 +694,18 @@ def _holdings(life: Life, positions: Mapping[str, Position]) -> list[Holding]:
     return [Holding(life.instrument(symbol), held.qty) for symbol, held in positions.items()]
 
 
-def _marked(holdings: Iterable[Holding]) -> set[str]:
+def _marked(holdings: Iterable[Holding], life: Life) -> set[str]:
     """The symbols that a requirement asks the price of."""
-    return {h.instrument.underlying for h in holdings} | {h.instrument.symbol for h in holdings if h.qty < 0}
+    found = {h.instrument.symbol for h in holdings if h.qty < 0}
+    for root in {h.instrument.underlying for h in holdings}:
+        listed = life.account.adjusted.get(root)
+        found |= {root} if listed is None else {name for name, _ in listed.deliverable.shares}
+    return found
 
 
 def _exact(holdings: Iterable[Holding], life: Life, rules: MarginRules) -> tuple[Decimal, Decimal]:
     """Initial and maintenance before they are rounded to the cent."""
-    found = margin.requirement(holdings, marks=life.marks, rules=rules, classes=life.classes())
+    found = margin.requirement(holdings, marks=life.marks, rules=rules, adjusted=life.account.adjusted)
     return (
         sum((g.initial for g in found.initial_groups), ZERO),
         sum((g.maintenance for g in found.groups), ZERO),
@@ -685,8 +716,14 @@ def _below(one: tuple[Decimal, ...], other: tuple[Decimal, ...]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _is_searched(holdings: Iterable[Holding]) -> bool:
+def _is_searched(holdings: Sequence[Holding], life: Life, rules: MarginRules) -> bool:
+    """Whether the least is surely found, for the book as for twice the book."""
     counts: dict[str, int] = {}
+    if any(is_adjusted(holding.instrument.underlying) for holding in holdings):
+        twice = [Holding(h.instrument, 2 * h.qty) for h in holdings]
+        found = margin.requirement(twice, marks=life.marks, rules=rules, adjusted=life.account.adjusted)
+        if not found.is_least:
+            return False
     for holding in holdings:
         counts[holding.instrument.underlying] = counts.get(holding.instrument.underlying, 0) + 1
     return max(counts.values()) <= _LEGS_MAX
@@ -726,3 +763,10 @@ def _settles_within_its_width(
     slack = cent if any(0 < terms[symbol].intrinsic(prices) < cent for symbol in book) else ZERO
     within = low - slack <= value <= high + slack
     require(within, "a vertical settles within its width", f"{one}, {other}: {value}")
+
+
+def _first(life: Life, order_id: UUID) -> UUID:
+    """The order that was replaced first of those that led to this one."""
+    while (before := life.account.orders[order_id].replaces) is not None:
+        order_id = before
+    return order_id

@@ -23,7 +23,7 @@ from mbt.engine.corporate import (
 from raxx.kernel.clock import EXCHANGE_ZONE, SECOND_NS, to_ns
 from raxx.kernel.money import TICKS_PER_DOLLAR
 from raxx.market.contracts import AssetClass, Instrument, Right, osi, parse_symbol, price_step
-from raxx.market.listing import OptionClass
+from raxx.market.listing import OptionClass, is_adjusted
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Session, Sessions
 
@@ -84,7 +84,13 @@ class Stock:
     @property
     def listed(self) -> list[Instrument]:
         """Its standard contracts; the others are what corporate actions have made of such."""
-        return [option for option in self.options if not option.underlying[-1].isdigit()]
+        return [option for option in self.options if not is_adjusted(option.underlying)]
+
+    @property
+    def classes(self) -> list[list[Instrument]]:
+        """All its contracts, those of one root together, the standard ones first."""
+        roots = dict.fromkeys(option.underlying for option in [*self.listed, *self.options])
+        return [[option for option in self.options if option.underlying == root] for root in roots]
 
 
 class Market:
@@ -150,6 +156,7 @@ class Market:
                 self.stocks.append(Stock(symbol, new_price, stock.daily))
             case CashMerger():
                 self.stocks.remove(stock)
+                self.stocks[0].options += stock.options  # there is still a market for what is cash now
             case StockMerger(new_symbol=symbol):
                 self.stocks.remove(stock)
                 into = self.find(symbol)
@@ -192,6 +199,8 @@ class Market:
         above = self._delivered(stock, option) - option.strike
         worth = max(0, above if option.right is Right.CALL else -above)
         at_the_money = stock.price * stock.daily * isqrt(100 * days + 25) // 250_000
+        if option.underlying in self.adjusted and self.adjusted[option.underlying].delivers_cash_alone:
+            at_the_money = 0
         middle = worth + max(0, at_the_money - abs(above) // 3)
         half = middle * self._rng.randint(1, 6) // 200
         low = max(middle - half, 0)

@@ -32,6 +32,7 @@ from mbt.engine.simulation.world import Outcome, World
 from mbt.engine.strategies import recognise
 from mbt.engine.tickets import Ticket
 from raxx.market.contracts import AssetClass, parse_symbol
+from raxx.market.listing import is_adjusted
 
 Tamper = Callable[[World, Operation], None]
 _SHRINK_S = 60.0
@@ -230,10 +231,13 @@ def _traits(ticket: Ticket, outcome: Outcome) -> Iterator[str]:
         yield "latency"
     if order.asset_class is AssetClass.OPTION:
         yield f"{order.preference} fills"
+    if any(is_adjusted(_root(symbol)) for symbol in ticket.symbols):
+        yield "in adjusted contracts"
     if ticket.legs:
         yield f"{len(ticket.legs)} legs"
         signed = ((leg, leg.ratio if leg.side is Side.BUY else -leg.ratio) for leg in ticket.legs)
-        yield recognise((parse_symbol(leg.symbol), ratio) for leg, ratio in signed).name
+        legs = [(parse_symbol(leg.symbol), ratio) for leg, ratio in signed]
+        yield recognise(legs, underlying=legs[0][0].underlying).name
     if outcome.taken[0].reserved.positions:
         yield "closes a position"
 

@@ -48,6 +48,7 @@ from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import MILLISECOND_NS, SECOND_NS
 from raxx.kernel.money import TICKS_PER_DOLLAR, from_ticks
 from raxx.market.contracts import AssetClass, Instrument, Right, parse_symbol, price_step
+from raxx.market.listing import is_adjusted
 from raxx.market.quotes import QuoteCondition, condition
 from raxx.market.sessions import Session
 
@@ -442,16 +443,19 @@ class _Trader:
         )  # fmt: skip
 
     def _roll(self) -> Ticket | None:
-        """Out of a contract and into the same one of the other expiration."""
+        """Out of a contract and into the same one of the other expiration, or of an adjusted one into a standard one."""
         rng = self.rng
         held = [s for s in self.life.account.positions if self._is_option(s)]
         if not held:
             return None
         symbol = rng.choice(held)
         old = parse_symbol(symbol)
+        into_standard = is_adjusted(old.underlying) and rng.random() < 0.5
+        follows = self.world.terms(symbol).underlying
         new = next(
-            (o for o in self.market.options if (o.underlying, o.right, o.strike) == (old.underlying, old.right, old.strike)
-             and o.expiry != old.expiry), None,
+            (o for o in self.market.options if o.right is old.right and o.expiry != old.expiry
+             and (o.underlying == follows if into_standard else (o.underlying, o.strike) == (old.underlying, old.strike))),
+            None,
         )  # fmt: skip
         if new is None:
             return None
@@ -505,9 +509,19 @@ class _Trader:
 
     def _option(self) -> Instrument:
         """Listed still, as a rule."""
-        stock = self.rng.choice(self.market.stocks)
-        alive = [o for o in stock.listed if o.expiry is None or o.expiry >= self.session.date]
-        return self.rng.choice(alive if self.rng.random() < 0.98 else stock.options)
+        stock = self._optioned()
+        alive = [o for o in self._series(stock) if o.expiry is None or o.expiry >= self.session.date]
+        return self.rng.choice(alive if alive and self.rng.random() < 0.98 else stock.options)
+
+    def _optioned(self) -> Stock:
+        """One with adjusted contracts rather often, if there is one."""
+        changed = [stock for stock in self.market.stocks if len(stock.classes) > 1]
+        return self.rng.choice(changed if changed and self.rng.random() < 0.4 else self.market.stocks)
+
+    def _series(self, stock: Stock) -> list[Instrument]:
+        """The contracts of one root: the standard ones, or often those of one that was adjusted, if there are any."""
+        standard, *adjusted = stock.classes
+        return self.rng.choice(adjusted) if adjusted and self.rng.random() < 0.6 else standard
 
     def _shares(self, stock: Stock) -> Decimal:
         worth = int(self.life.account.cash) * self.rng.randint(1, 60) // 100
@@ -550,20 +564,21 @@ class _Trader:
         return terms
 
     def _structure(self) -> list[LegTicket] | None:
-        rng, stock = self.rng, self.rng.choice(self.market.stocks)
+        rng, stock = self.rng, self._optioned()
         shape, sign = rng.choice(tuple(STRUCTURES.values())), rng.choice((1, -1))
         if self.life.profile.type is AccountType.CASH and rng.random() < 0.7:
             shape, sign = rng.choice((STRUCTURES["straddle"], STRUCTURES["strangle"])), 1
-        expiries = sorted({o.expiry for o in stock.listed if o.expiry is not None})
-        strikes = sorted({o.strike for o in stock.listed})
+        series = self._series(stock)
+        expiries = sorted({o.expiry for o in series if o.expiry is not None})
+        strikes = sorted({o.strike for o in series})
         over = expiries[0] < self.session.date
         later = rng.random() < (0.98 if over else 0.4)
-        by_terms = {(o.right, o.strike, o.expiry): o for o in stock.listed}
+        by_terms = {(o.right, o.strike, o.expiry): o for o in series}
         legs = []
         for right, strike, term, ratio in shape:
             if strike >= len(strikes):
                 return None
-            expiry_of = expiries[max(term, int(later))]
+            expiry_of = expiries[min(max(term, int(later)), len(expiries) - 1)]
             option = by_terms.get((right, strikes[strike], expiry_of))
             if option is None:
                 return None

@@ -37,7 +37,6 @@ from mbt.engine.simulation.operations import (
 from mbt.engine.tickets import LegTicket, Ticket
 from raxx.kernel.clock import exchange_date
 from raxx.kernel.errors import RaxxError
-from raxx.kernel.money import to_cents, to_ticks
 from raxx.market import listing
 from raxx.market.contracts import AssetClass
 from raxx.market.listing import OptionClass, OptionTerms
@@ -142,21 +141,14 @@ class World:
         ]
         free = life.account.cash - life.account.held
         if life.profile.type is AccountType.CASH:
-            aside = margin.cash_requirement(rest, marks={**life.marks, **_ones(rest)}, classes=life.classes())
+            aside = margin.cash_requirement(rest, adjusted=self.adjusted)
             return Means(excess=free - aside.maintenance, pledged=margin.covering_shares(aside.groups))
         rules = margin.rules_on(exchange_date(now_ns))
-        needed = margin.requirement(rest, marks=life.marks, rules=rules, classes=life.classes())
+        needed = margin.requirement(rest, marks=life.marks, rules=rules, adjusted=self.adjusted)
         equity = margin.margin_equity(free, rest, life.marks)
         pledged = {} if life.profile.naked_shorts else margin.covering_shares(needed.groups)
         half = Decimal("0.5")
         return Means(excess=equity - needed.initial, long_rate=half, short_rate=half, pledged=pledged)
-
-    def _mark_adjusted(self, life: Life) -> None:
-        """An adjusted root is worth, for each of its shares, what its contracts deliver."""
-        for root, changed in self.adjusted.items():
-            if all(symbol in life.marks for symbol, _ in changed.deliverable.shares):
-                worth = changed.deliverable.value(life.marks) / changed.multiplier
-                life.marks[root] = max(to_ticks(to_cents(worth)), 1)
 
     # -- the operations ----------------------------------------------------------------------------
 
@@ -164,7 +156,6 @@ class World:
         match operation:
             case Quotes(at_ns=at_ns, quotes=quotes):
                 life.advance(quotes, at_ns)
-                self._mark_adjusted(life)
                 return DONE
             case Send(at_ns=at_ns, ticket=ticket):
                 return self._named(life.submit(ticket, at_ns))
@@ -208,8 +199,9 @@ class World:
             self.past.append(self.life)
             quotes = self.life.quotes
         self.life = Life(
-            profile=operation.profile, cash=operation.cash, sessions=self.sessions, now_ns=operation.at_ns
-        )
+            profile=operation.profile, cash=operation.cash, sessions=self.sessions, now_ns=operation.at_ns,
+            adjusted=self.adjusted,
+        )  # fmt: skip
         self.life.matcher.skip_to(quotes.values())
         self.life.note(quotes.values())
         self.names, self.declared, self._owed, self._charged, self._accruals = {}, [], [], 0, []
@@ -247,7 +239,7 @@ class World:
         for posting in postings:
             after[posting.symbol] = after.get(posting.symbol, ZERO) + posting.qty
         rest = [margin.Holding(life.instrument(symbol), qty) for symbol, qty in after.items() if qty]
-        margin.cash_requirement(rest, marks={**life.marks, **_ones(rest)}, classes=life.classes())
+        margin.cash_requirement(rest, adjusted=self.adjusted)
 
     def _risk_close(self, at_ns: int, life: Life) -> Outcome:
         terms = self.terms_held()
@@ -267,7 +259,9 @@ class World:
                     if working.is_open and symbol in working.reserved.positions:
                         life.cancel(working.order.id, at_ns)
             try:
-                taken += self._named(life.submit(_closing(intent, f"close-{at_ns}-{number}"), at_ns)).taken
+                taken += self._named(
+                    life.submit(_closing(intent, f"close-{at_ns}-{number}"), at_ns, forced=True)
+                ).taken
             except RaxxError as denial:  # it is tried again at the next risk close
                 refused.append(denial.code)
         return Outcome(book=before, closed=intents, taken=tuple(taken), refused=tuple(refused))
@@ -340,6 +334,7 @@ class World:
             life.adjust(change, at_ns)
         life.post(effect.postings, at_ns)
         self.adjusted = corporate.adjusted_classes(event, self.adjusted)
+        life.relist(self.adjusted)
         self._terms.clear()
         if effect.entitlement is not None:
             self._owed.append(effect.entitlement)
@@ -374,8 +369,3 @@ def _closing(intent: CloseIntent, name: str) -> Ticket:
         order_class=OrderClass.MLEG, legs=tuple(LegTicket(leg.symbol, leg.side, leg.ratio) for leg in intent.legs),
         client_order_id=name,
     )  # fmt: skip
-
-
-def _ones(rest: list[margin.Holding]) -> dict[str, int]:
-    """A cash requirement is made of strikes; a mark that is missing must not stop it."""
-    return {h.instrument.symbol: 1 for h in rest} | {h.instrument.underlying: 1 for h in rest}

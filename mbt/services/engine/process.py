@@ -98,6 +98,7 @@ class Engine:
         self._noted_ns = position_ns
         for status in halts.known_at(self.feed.name, self.now_ns):
             self._halt(status)
+        fills.take_back(self.feed.name)
         self._unpublished = dict(in_force)
         taken = self.take_in()
         if state is not None:
@@ -319,6 +320,7 @@ class Engine:
 
     def _reconcile(self) -> None:
         self._refresh_instruments()
+        fills.take_back(self.feed.name)
         ids = self._matcher.order_ids()
         self.forget(ids - selectors.open_order_ids(ids))
         self.take_in()

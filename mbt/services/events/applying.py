@@ -12,6 +12,7 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from django.db import transaction
+from django.db.models import F
 
 from audit import log as audit
 from audit import pseudonym
@@ -20,6 +21,7 @@ from mbt.engine import account as engine
 from mbt.engine.account import Posting, post
 from mbt.engine.corporate import Action, OrderChange
 from mbt.engine.fills import Why
+from mbt.engine.holds import Reserved, after_lowering
 from mbt.engine.matching import Closed
 from mbt.engine.orders import OrderStatus
 from mbt.models import Account, Activity, Order
@@ -82,8 +84,19 @@ def apply_event(
     """Carry out the event `name` for one account, once: what it posts, all of it or nothing.
 
     `decide` sees the account locked. Open orders in what ceased to exist are ended, and those that the account can
-    no longer deliver or pay for.
+    no longer deliver or pay for. Where the engine cannot write it, the account is set aside (`fills.isolated`), and the
+    effects are those on its orders: the engine works none of them any more.
     """
+    if actor != pseudonym.ENGINE:
+        return _apply(account_id, name=name, at_ns=at_ns, decide=decide, actor=actor)
+    with fills.isolated(account_id, at=from_ns(at_ns), event=name):
+        return _apply(account_id, name=name, at_ns=at_ns, decide=decide, actor=actor)
+    return Effects(ended={order.pk for order in store.open_orders(account_id)})
+
+
+def _apply(
+    account_id: UUID, *, name: str, at_ns: int, decide: Callable[[State], Decided], actor: str
+) -> Effects:
     with transaction.atomic():
         state = State.locked(account_id)
         ref_id = uuid5(account_id, name)
@@ -93,9 +106,9 @@ def apply_event(
         if not decided.postings:
             return Effects()
         at = from_ns(at_ns)
-        ended = _end_orders(state, decided, at_ns)
         changed = _adjust_orders(decided.orders, at)
-        if ended:
+        ended = _end_orders(state, decided, at_ns)
+        if ended or changed:
             state.read_again()
         state.write(decided.postings, ref_id=ref_id, at=at)
         audit.record_many([
@@ -114,18 +127,26 @@ def apply_event(
 
 
 def _adjust_orders(changes: Iterable[OrderChange], at: datetime) -> set[UUID]:
-    """Open orders that go on at other prices."""
+    """Open orders that go on at other prices; a purchase holds no more than its lower limit needs."""
     wanted = {change.order_id: change for change in changes if change.action is Action.ADJUST}
     rows = Order.objects.select_for_update().filter(pk__in=list(wanted), closed_at__isnull=True)
     for row in rows.order_by("number"):
         change = wanted[row.pk]
-        before = {"limit_price": row.limit_price, "stop_price": row.stop_price}
+        before = {"limit_price": row.limit_price, "stop_price": row.stop_price, "cash_hold": row.cash_hold}
+        held = after_lowering(
+            Reserved(row.cash_hold),
+            selectors.to_engine(row),
+            limit=change.limit,
+            leaves=row.qty - row.filled_qty,
+        ).cash
+        Account.objects.filter(pk=row.account_id).update(cash_held=F("cash_held") - row.cash_hold + held)
+        row.cash_hold = held
         row.limit_price = None if change.limit is None else from_ticks(change.limit)
         row.stop_price = None if change.stop is None else from_ticks(change.stop)
         if row.progress.get("mark"):
             row.progress["mark"] = max(row.progress["mark"] - change.lowered, 0)
-        row.save(update_fields=["limit_price", "stop_price", "progress"])
-        now = {"limit_price": row.limit_price, "stop_price": row.stop_price}
+        row.save(update_fields=["limit_price", "stop_price", "progress", "cash_hold"])
+        now = {"limit_price": row.limit_price, "stop_price": row.stop_price, "cash_hold": row.cash_hold}
         audit.record(
             events.ORDER_ADJUSTED, actor=pseudonym.ENGINE, object_type="mbt.order", object_id=row.pk, at=at,
             changes={name: [before[name], now[name]] for name in before if before[name] != now[name]},

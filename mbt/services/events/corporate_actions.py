@@ -36,8 +36,12 @@ from mbt.services.events import store
 from mbt.services.events.applying import Decided, Effects, Record, apply_event
 from mbt.services.events.store import State
 from raxx.kernel.clock import from_ns, to_ns
-from raxx.market.listing import OptionClass
+from raxx.market.contracts import AssetClass
+from raxx.market.contracts import Instrument as Contract
+from raxx.market.listing import OptionClass, instrument_of, root_of
+from raxx.market.models import Instrument
 from raxx.market.quotes import Quote
+from raxx.market.services import instruments
 
 _KINDS: Mapping[str, type[Event]] = {
     kind.__name__: kind for kind in (CashDividend, Split, SymbolChange, CashMerger, StockMerger, SpinOff)
@@ -160,7 +164,8 @@ def _note(
     before: Mapping[str, OptionClass],
     after: Mapping[str, OptionClass],
 ) -> None:
-    """The feed's own part, after that of all accounts: its option classes are the new ones."""
+    """The feed's own part, after that of all accounts: its option classes are the new ones, and its contracts can be
+    ordered under their new names."""
     at = from_ns(at_ns)
     row = CorporateAction.objects.create(
         feed=feed, name=name_of(event), event={"type": type(event).__name__, **_plain(event)},
@@ -169,10 +174,24 @@ def _note(
     AdjustedClass.objects.filter(feed=feed).exclude(root__in=list(after)).delete()
     for root, listed in after.items():
         AdjustedClass.objects.update_or_create(feed=feed, root=root, defaults={"terms": _plain(listed)})
+    instruments.load(feed=feed, found=_renamed(event, feed, before, after))
     audit.record(
         vocabulary.CLASSES_ADJUSTED, actor=pseudonym.ENGINE, object_type="mbt.corporate_action", object_id=row.pk,
         at=at, changes={"feed": feed, "action": row.name, "roots": sorted(after)},
     )  # fmt: skip
+
+
+def _renamed(
+    event: Event, feed: str, before: Mapping[str, OptionClass], after: Mapping[str, OptionClass]
+) -> list[Contract]:
+    """What the contracts of the feed are now."""
+    roots = {root_of(event.symbol), *before}
+    listed = Instrument.objects.filter(feed=feed, asset_class=AssetClass.OPTION, underlying__in=roots)
+    changes = (
+        corporate.contract_change(event, symbol, before)
+        for symbol in listed.order_by("symbol").values_list("symbol", flat=True)
+    )
+    return [instrument_of(change.new, after) for change in changes if change is not None]
 
 
 def _plain(value: object) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
 from raxx.market.contracts import Right, parse_symbol
-from raxx.market.listing import OptionTerms
+from raxx.market.listing import OptionTerms, stock_of
 from raxx.market.quotes import Quote
 
 ZERO = Decimal(0)
@@ -94,12 +94,10 @@ def exercise(
     def act() -> None:
         with transaction.atomic():
             # The gate comes before the row locks, as in a submission.
-            ticker = parse_symbol(symbol).underlying
+            root = parse_symbol(symbol).underlying
             keys = [switches.EVERYTHING, switches.PAPER]
-            keys += [
-                switches.key(switches.Scope.ACCOUNT, account.id),
-                switches.key(switches.Scope.SYMBOL, ticker),
-            ]
+            keys.append(switches.key(switches.Scope.ACCOUNT, account.id))
+            keys += [switches.key(switches.Scope.SYMBOL, name) for name in sorted({root, stock_of(root)})]
             switches.require_open(switches.enter(keys), reduces=False)
             apply_event(account.id, name=name, at_ns=now_ns, decide=decide, actor=actor)
 

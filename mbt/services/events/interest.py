@@ -21,6 +21,7 @@ from mbt.engine import interest, settlement
 from mbt.engine.interest import Accrual, Accrues, Terms
 from mbt.models import Account, Activity, InterestAccrual, Position
 from mbt.selectors.markets import QuoteOf, middle
+from mbt.services import fills
 from mbt.services.events.applying import Decided, Effects, Record, apply_event
 from mbt.services.events.store import State
 from raxx.kernel.clock import exchange_date, from_ns, to_ns
@@ -65,21 +66,28 @@ def accrue(*, feed: str, sessions: Sessions, session: Session, at_ns: int, quote
     for account in _concerned(feed, pending):
         if account.interest_schedule == "none":
             continue
-        try:
-            accruals = _of_account(account, pending, session, sessions, quote_of)
-        except LookupError as problem:
-            log.warning("interest waits", feed=feed, account=str(account.pk), reason=str(problem))
-            continue
-        InterestAccrual.objects.bulk_create(
-            [
-                InterestAccrual(
-                    account_id=account.pk, day=each.day, kind=each.kind, symbol=each.symbol, balance=each.balance,
-                    amount=each.amount, days_in_year=each.days_in_year, shares=each.shares,
-                )
-                for each in accruals
-            ],
-            ignore_conflicts=True,
-        )  # fmt: skip
+        with fills.isolated(account.pk, at=from_ns(at_ns), event=f"interest accrued on {session.date}"):
+            _accrue(account, pending, session, sessions, quote_of)
+
+
+def _accrue(
+    account: Account, pending: _Unsettled, session: Session, sessions: Sessions, quote_of: QuoteOf
+) -> None:
+    try:
+        accruals = _of_account(account, pending, session, sessions, quote_of)
+    except LookupError as problem:
+        log.warning("interest waits", feed=account.feed, account=str(account.pk), reason=str(problem))
+        return
+    InterestAccrual.objects.bulk_create(
+        [
+            InterestAccrual(
+                account_id=account.pk, day=each.day, kind=each.kind, symbol=each.symbol, balance=each.balance,
+                amount=each.amount, days_in_year=each.days_in_year, shares=each.shares,
+            )
+            for each in accruals
+        ],
+        ignore_conflicts=True,
+    )  # fmt: skip
 
 
 def _concerned(feed: str, pending: _Unsettled) -> Iterable[Account]:

@@ -17,7 +17,7 @@ from mbt.services.events.applying import Decided, Effects, Record, apply_event
 from mbt.services.events.store import State
 from raxx.kernel.clock import EXCHANGE_ZONE
 from raxx.kernel.money import to_ticks
-from raxx.market.contracts import parse_symbol
+from raxx.market.listing import instrument_of
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ def charge_fees(*, feed: str, day: date, at_ns: int) -> Effects:
                 item
                 for row in rows
                 for item in fees.of_fill(
-                    order_id=str(row.order_id), instrument=parse_symbol(row.symbol), side=Side(row.side), qty=row.qty,
+                    order_id=str(row.order_id), instrument=instrument_of(row.symbol, state.adjusted), side=Side(row.side), qty=row.qty,
                     price=to_ticks(row.price), day=day, schedule=schedule,
                 )
             ]  # fmt: skip

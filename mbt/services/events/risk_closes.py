@@ -18,7 +18,7 @@ from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Order
 from mbt.selectors import AccountRef
 from mbt.selectors.markets import QuoteOf, middle, quotes_of, symbols_around
-from mbt.services import orders
+from mbt.services import fills, orders
 from mbt.services.events import store
 from mbt.services.events.applying import Effects
 from mbt.services.events.payments import log
@@ -41,7 +41,8 @@ def close_risks(*, feed: str, sessions: Sessions, at_ns: int, quote_of: QuoteOf)
     effects = Effects()
     for account_id in dict.fromkeys(account for symbol in sorted(due) for account in held[symbol]):
         try:
-            effects.add(_close_risk(AccountRef(account_id, feed), sessions, at_ns, quote_of, due))
+            with fills.isolated(account_id, at=from_ns(at_ns), event="risk close"):
+                effects.add(_close_risk(AccountRef(account_id, feed), sessions, at_ns, quote_of, due))
         except (NoSettlementPrice, NoMark) as problem:
             log.warning("risk not known", feed=feed, account=str(account_id), reason=problem.message)
     return effects
@@ -138,7 +139,7 @@ def _send_close(
         with transaction.atomic():
             sent = orders.submit(
                 account=account, ticket=ticket, now_ns=at_ns, quotes=quotes_of(symbols, quote_of),
-                actor=pseudonym.ENGINE,
+                actor=pseudonym.ENGINE, closes=ticket.symbols,
             )  # fmt: skip
             if sent.created:
                 audit.record(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 from mbt.engine import expiry
@@ -15,6 +16,7 @@ from mbt.engine.corporate import CashDividend, Event
 from mbt.engine.orders import NEVER_NS
 from mbt.models import EngineState
 from mbt.selectors.markets import QuoteOf
+from mbt.services import fills
 from mbt.services.events import corporate_actions, interest
 from mbt.services.events.applying import Effects
 from mbt.services.events.expirations import early_assignments, expire_options
@@ -22,7 +24,7 @@ from mbt.services.events.payments import charge_fees, credit_dividends
 from mbt.services.events.prices import record_middles
 from mbt.services.events.risk_closes import close_risks
 from mbt.services.restrictions import day_trading, settling
-from raxx.kernel.clock import SECOND_NS
+from raxx.kernel.clock import SECOND_NS, from_ns
 from raxx.market.quotes import Quote
 from raxx.market.sessions import Hours, Session, Sessions
 
@@ -182,7 +184,10 @@ def _carry_out(
             at_close = step is Step.CLOSE
             record_middles(feed=feed, sessions=sessions, at_ns=at_ns, at_close=at_close, quote_of=quote_of)
             if at_close:
-                day_trading.close_day(feed=feed, day=session.date, at_ns=at_ns, quote_of=quote_of)
+                day_trading.close_day(
+                    feed=feed, day=session.date, at_ns=at_ns, quote_of=quote_of,
+                    within=partial(fills.isolated, at=from_ns(at_ns), event=f"close of {session.date}"),
+                )  # fmt: skip
             return expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
         case Step.LATE_CLOSE:
             effects = expire_options(feed=feed, sessions=sessions, at_ns=at_ns, quote_of=quote_of)
@@ -192,7 +197,8 @@ def _carry_out(
             ))  # fmt: skip
             return effects
         case Step.EVENING:
-            settling.review(feed=feed, day=session.date, at_ns=at_ns)
+            within = partial(fills.isolated, at=from_ns(at_ns), event=f"settlement review of {session.date}")
+            settling.review(feed=feed, day=session.date, at_ns=at_ns, within=within)
             effects = charge_fees(feed=feed, day=session.date, at_ns=at_ns)
             interest.accrue(feed=feed, sessions=sessions, session=session, at_ns=at_ns, quote_of=quote_of)
             effects.add(interest.post_months(feed=feed, sessions=sessions, session=session, at_ns=at_ns))

@@ -17,7 +17,7 @@ from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.expiry import Instructions, Means, Prices
 from mbt.engine.settlement import owed
 from mbt.models import Account, Activity, ExerciseInstruction, Fill, Order, Position, SettlementPrice
-from mbt.selectors import adjusted_classes, deliverable_marks, margin_rules, marks
+from mbt.selectors import adjusted_classes, margin_rules, marks
 from mbt.selectors.accounts import instructions_of
 from mbt.selectors.markets import QuoteOf, quotes_of, with_tickers
 from raxx.kernel.clock import exchange_date, from_ns, to_ns
@@ -89,8 +89,8 @@ class State:
         return AccountView(
             type=AccountType(self.account.account_type), cash=self.account.cash_balance if cash is None else cash,
             cash_held=self.account.cash_held, holdings={symbol: Holding(qty, ZERO) for symbol, qty in held.items() if qty},
-            marks=known | deliverable_marks(known, self.adjusted), rules=margin_rules(at_ns, self.account.margin_model),
-            classes=buying_power.classes_of([parse_symbol(symbol) for symbol in held]),
+            marks=known, rules=margin_rules(at_ns, self.account.margin_model),
+            adjusted=self.adjusted,
             options_level=self.account.options_level, naked_shorts=self.account.naked_shorts,
         )  # fmt: skip
 
@@ -160,11 +160,10 @@ class State:
         Activity.objects.bulk_create(activities)
 
     def _opened(self, symbol: str, at: datetime) -> Position:
-        instrument = parse_symbol(symbol)
-        listed = self.adjusted.get(instrument.underlying)
+        instrument = listing.instrument_of(symbol, self.adjusted)
         self.rows[symbol] = Position(
             account_id=self.account.pk, symbol=symbol, asset_class=instrument.asset_class,
-            multiplier=listed.multiplier if listed else instrument.multiplier, qty=ZERO, cost=ZERO, realized=ZERO, opened_at=at,
+            multiplier=instrument.multiplier, qty=ZERO, cost=ZERO, realized=ZERO, opened_at=at,
         )  # fmt: skip
         return self.rows[symbol]
 

@@ -5,7 +5,7 @@ locked; the pure functions of `mbt.engine.account` book each fill; `store` write
 A decision about an order that is over meanwhile (its owner canceled it first) changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,16 +15,27 @@ from uuid import UUID
 from django.db import transaction
 
 from audit import log, pseudonym
-from mbt import events
+from mbt import events, selectors
 from mbt.engine.account import Part, Position, Posting, Unbookable, book_fill, parts_of, post
 from mbt.engine.fills import Fill, Market, Why
-from mbt.engine.holds import NOTHING, Reserved, after_fill, after_resize, closed_by, closes
+from mbt.engine.holds import (
+    NOTHING,
+    Reserved,
+    after_fill,
+    after_resize,
+    after_sibling,
+    closed_by,
+    closes,
+    uncovered,
+)
 from mbt.engine.matching import Activated, Advanced, Closed, Decision, Filled, Refused, Resized, Rested
 from mbt.engine.nearest import Nearest
 from mbt.engine.orders import OPEN_STATUSES, Order, OrderStatus, Progress
 from mbt.engine.packages import PackageQuote
 from mbt.engine.settlement import owed
-from mbt.selectors import TRIGGER
+from mbt.models import Account
+from mbt.selectors import TRIGGER, adjusted_classes
+from mbt.selectors.order_rows import open_of
 from mbt.services.fills import store
 from mbt.services.fills.store import OrderRow, PositionRow
 from raxx.kernel import outbox
@@ -32,6 +43,7 @@ from raxx.kernel.clock import exchange_date, from_ns, to_ns
 from raxx.kernel.ids import new_id
 from raxx.kernel.money import from_ticks
 from raxx.market import calendar
+from raxx.market.listing import STANDARD_ONLY
 
 _PRICE_STEP = Decimal("0.000001")
 _ACTIONS = {
@@ -56,13 +68,24 @@ class Applied:
 
 @transaction.atomic
 def apply(decisions: Sequence[Decision], *, feed: str, position_ns: int, now: datetime) -> Applied:
-    """Settle `decisions` of the engine of `feed`, which has matched every quote up to `position_ns`.
+    """Settle `decisions` of the engine of `feed`, which has matched every quote up to `position_ns`. Those about
+    accounts that are set aside change nothing.
 
     `now` is the wall clock, for the engine's own state.
     """
-    applied = settle(decisions, feed=feed)
+    aside = set_aside_among({decision.order.account_id for decision in decisions})
+    applied = settle(
+        [d for d in decisions if d.order.account_id not in aside] if aside else decisions, feed=feed
+    )
     store.write_position(feed, position_ns, now)
-    return applied
+    left = frozenset(decision.order.id for decision in decisions if decision.order.account_id in aside)
+    return Applied(applied.effective, len(decisions) - applied.effective, applied.stale | left)
+
+
+def set_aside_among(accounts: Collection[UUID]) -> set[UUID]:
+    """Those of these accounts that are set aside: `isolation`."""
+    rows = Account.objects.filter(pk__in=list(accounts), set_aside_at__isnull=False)
+    return set(rows.values_list("pk", flat=True)) if accounts else set()
 
 
 @transaction.atomic
@@ -149,6 +172,7 @@ class _Batch:
         booked = book_fill(
             parts, positions=positions, spendable=spendable, cash_account=account.is_cash,
             closes_only=order.is_exit,
+            adjusted=adjusted_classes(self.feed, positions) if account.is_cash else STANDARD_ONLY,
         )  # fmt: skip
         if row.working_at is None:  # a rested order keeps the quote it met first
             row.arrival = _facts(fill.quote)
@@ -157,6 +181,7 @@ class _Batch:
             self._unfill(order)
             self.stale.add(row.id)  # the engine goes on with what is left of it
             return
+        others = {part.symbol: self._reserved_by_others(row, part.symbol) for part in parts}
         for part, posting in zip(parts, booked, strict=True):
             self._post(row, order, part, posting, fill, at)
         filled, leaves = row.filled_qty + fill.qty, decision.leaves
@@ -174,6 +199,8 @@ class _Batch:
             self._move(row, OrderStatus.PARTIALLY_FILLED, at, **facts)
         else:
             self._close(row, OrderStatus.FILLED, at, "", **facts)
+        short = [p for p in parts if self._is_short_of(row, p, others[p.symbol], positions[p.symbol].qty)]
+        self._drop_uncovered(row, order, parts, [part.symbol for part in short], at)
 
     def _post(
         self, row: OrderRow, order: Order, part: Part, posting: Posting, fill: Fill, at: datetime
@@ -211,6 +238,72 @@ class _Batch:
             "realized": posting.realized if closes else None, "order_id": row.id, "ref_id": fill_id, "note": posting.note,
             "occurred_at": at,
         })  # fmt: skip
+
+    # -- orders that a fill leaves without what they would close, or with less cash than they hold -----------
+
+    def _reserved_by_others(self, row: OrderRow, symbol: str) -> Decimal:
+        holding = self.rows.positions.get((row.account_id, symbol))
+        return holding.qty_held - Decimal(row.position_holds.get(symbol, 0)) if holding else Decimal(0)
+
+    def _is_short_of(self, row: OrderRow, part: Part, others: Decimal, before: Decimal) -> bool:
+        """Whether less is held than open orders reserve, `others` beside this one; or it is held on the other side."""
+        now = self._position(row, part.symbol).qty
+        reserved = others + Decimal(row.position_holds.get(part.symbol, 0))
+        if not row.carries:  # its sibling reserves for both, and is told of the fill by itself
+            reserved -= part.qty
+        return reserved > (abs(now) if now * before > 0 else 0)
+
+    def _drop_uncovered(
+        self, row: OrderRow, by: Order, parts: Sequence[Part], symbols: Sequence[str], at: datetime
+    ) -> None:
+        """Cancel those that can no longer be carried out after a fill, as `mbt.engine.record` does."""
+        account = self.rows.accounts[row.account_id]
+        has_cash = not account.is_cash or account.cash_held <= max(account.cash_balance, Decimal(0))
+        if not symbols and has_cash:
+            return
+        opened = self._open_orders(row.account_id)
+        for symbol in sorted(symbols):
+            held = self._position(row, symbol).qty
+            found = [(order, _reserved(self.rows.orders[order.id])) for order in opened]
+            reserved = [
+                (order, order, after_sibling(held_for, parts) if _shares(order, by) else held_for)
+                for order, held_for in found
+            ]
+            for order in uncovered(reserved, symbol=symbol, held=held):
+                self._drop_all(order, opened, at, Why.POSITION_GONE)
+        for order in reversed(opened) if account.is_cash else ():
+            if (
+                account.cash_held > max(account.cash_balance, Decimal(0))
+                and self.rows.orders[order.id].cash_hold
+            ):
+                self._drop_all(order, opened, at, Why.CASH_GONE)
+
+    def _open_orders(self, account_id: UUID) -> list[Order]:
+        """In order of acceptance; they and what they reserve are locked and in `rows` from now on."""
+        found = [selectors.to_engine(row) for row in open_of(account_id)]
+        rows, known = self.rows, self.rows.orders
+        known.update((row.id, row) for row in store.lock_orders([o.id for o in found if o.id not in known]))
+        reserved = {
+            (account_id, symbol) for order in found for symbol in known[order.id].position_holds
+        } - rows.asked
+        rows.asked.update(reserved)
+        rows.positions.update(((p.account_id, p.symbol), p) for p in store.lock_positions(reserved))
+        return [order for order in found if known[order.id].status in OPEN_STATUSES]
+
+    def _drop_all(self, order: Order, opened: Iterable[Order], at: datetime, why: Why) -> None:
+        """End an order with those that share its quantity; exits that wait for one of them end too."""
+        for kin in [o for o in opened if o is order or _shares(o, order)]:
+            self._drop(self.rows.orders[kin.id], opened, at, why)
+
+    def _drop(self, row: OrderRow, opened: Iterable[Order], at: datetime, why: Why) -> None:
+        if row.status not in OPEN_STATUSES:
+            return
+        self._close(row, OrderStatus.CANCELED, at, why)
+        self.stale.add(row.id)
+        for waiting in [
+            o for o in opened if o.entry_id == row.id and self.rows.orders[o.id].status == OrderStatus.HELD
+        ]:
+            self._drop(self.rows.orders[waiting.id], opened, at, Why.PARENT_ENDED)
 
     def _keep(self, row: OrderRow, kept: Reserved) -> None:
         """From now on the order reserves `kept`; the totals of its account move by the difference."""
@@ -321,6 +414,11 @@ class _Batch:
             action=action, actor=pseudonym.ENGINE, object_type="mbt.order", object_id=row.id, at=at, changes=changes,
             reason=row.reason,
         ))  # fmt: skip
+
+
+def _shares(order: Order, other: Order) -> bool:
+    """Whether they share one quantity."""
+    return order.id != other.id and order.group_id is not None and order.group_id == other.group_id
 
 
 def _reserved(row: OrderRow) -> Reserved:

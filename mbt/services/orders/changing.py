@@ -5,24 +5,23 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-import msgspec
 from django.db import transaction
 from django.db.models import Q
 
 from audit import log
 from console import switches
 from mbt import events, selectors
-from mbt.engine import tickets
+from mbt.engine import replacing, tickets
 from mbt.engine.buying_power import Holds
 from mbt.engine.fills import Why
 from mbt.engine.intake import Role
 from mbt.engine.orders import OrderClass, OrderStatus
 from mbt.models import Order
 from mbt.selectors import AccountRef
-from mbt.services.orders.ending import OrderNotOpen, end, lock_order, not_before, not_open, require_open
+from mbt.services.orders.ending import end, lock_order, not_before, not_open, require_open
 from mbt.services.orders.taking import Place, Quotes, name_taken, record_denial, take
 from raxx.kernel.clock import from_ns
-from raxx.kernel.errors import InvalidInput, RaxxError
+from raxx.kernel.errors import RaxxError
 
 
 @transaction.atomic
@@ -50,13 +49,13 @@ def cancel(*, account: AccountRef, order_id: UUID, at: datetime | None, actor: s
             actor=actor,
             reason=reason,
         )
-    if order.role == Role.ENTRY and order.filled_qty:
+    if order.role == Role.ENTRY:
         _settle_exits(order, at, actor)
     return order
 
 
 def _settle_exits(entry: Order, at: datetime | None, actor: str) -> None:
-    """Its entry was canceled with a part filled: an exit is for that part, or over when all of it is sold."""
+    """Its entry was canceled: an exit at work is for what has been bought, or over when all of that is sold."""
     unbought = entry.qty - entry.filled_qty
     for member in entry.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"):
         qty = member.qty - unbought
@@ -76,14 +75,12 @@ def _settle_exits(entry: Order, at: datetime | None, actor: str) -> None:
         end(member, status, at=not_before(member, at), action=action, actor=actor, reason=reason)
 
 
-def _place_of(order: Order) -> Place | None:
-    """None for an order that stands alone, or leads."""
-    if order.role in (Role.NONE, Role.ENTRY):
-        return None
-    reserved = {symbol: Decimal(qty) for symbol, qty in order.position_holds.items()}
+def _place_of(order: Order, qty: Decimal) -> Place:
+    """Where an exit stands, for `qty`."""
+    reserved = {symbol: Decimal(held) for symbol, held in order.position_holds.items()}
     return Place(
         Role(order.role), OrderClass(order.order_class), order.status == OrderStatus.HELD,
-        Holds(order.cash_hold, reserved, order.qty),
+        Holds(order.cash_hold, reserved, qty),
     )  # fmt: skip
 
 
@@ -114,8 +111,9 @@ def replace(
 ) -> Order:
     """End an open order and take another in its place with changed terms, both or neither.
 
-    The new order arrives anew: it has its own id and number, and `replaces` names the old one; the waiting exits
-    of an entry are taken anew with it. Replacing again with the same client_order_id and terms gives the order
+    The new order arrives anew: it has its own id and number, and `replaces` names the old one; the exits of an entry are
+    taken anew with it. The old one keeps what it has filled, and the new one is for the rest of the quantity. Replacing
+    again with the same client_order_id and terms gives the order
     it gave the first time. Raises NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands
     as it was.
     """
@@ -145,7 +143,7 @@ def _replace(
     _, old = lock_order(account.id, order_id)
     exits = list(old.exits.select_for_update().filter(closed_at__isnull=True).order_by("number"))
     before = selectors.ticket_of(old, exits)
-    ticket = msgspec.structs.replace(before, client_order_id=client_order_id, **changes.given())
+    ticket = replacing.ticket_for(before, changes.given(), filled=old.filled_qty, name=client_order_id)
     if old.status == OrderStatus.REPLACED:
         known = Order.objects.filter(replaces=old, client_order_id=client_order_id).first()
         if known is not None and known.fingerprint == tickets.fingerprint(ticket):
@@ -154,25 +152,15 @@ def _replace(
     require_open(old)
     if old.expires_at is not None and at >= old.expires_at:  # the engine has not come to it yet
         raise not_open(old, "expired", since=old.expires_at)
-    if old.filled_qty:
-        raise OrderNotOpen(
-            "The order is partly filled, so its terms can no longer change. Cancel it and send another.",
-            rule="only an order without fills can be replaced", value=old.status,
-            remedy="Cancel it and send a new order.", order_id=old.pk,
-        )  # fmt: skip
-    if tickets.fingerprint(ticket) == tickets.fingerprint(before):
-        raise InvalidInput(
-            field="(body)",
-            rule="must change something",
-            value="nothing changed",
-            remedy="Send what should change.",
+    is_exit = old.role not in (Role.NONE, Role.ENTRY)
+    replacing.check(before, ticket, filled=old.filled_qty, is_exit=is_exit)
+    place = _place_of(old, old.qty - old.filled_qty) if is_exit else None
+    exits_at_work = {
+        Role(exit_.role): _place_of(
+            exit_, replacing.at_work(exit_.qty - exit_.filled_qty, old.qty - old.filled_qty)
         )
-    if old.role not in (Role.NONE, Role.ENTRY) and ticket.qty != old.qty:
-        raise InvalidInput(
-            field="qty", rule="exits share the quantity of their entry or their sibling", value=f"{ticket.qty}",
-            remedy="Cancel them and send new ones.",
-        )  # fmt: skip
-    place = _place_of(old)
+        for exit_ in exits
+    }
     for member in [old, *exits]:
         end(
             member,
@@ -182,8 +170,9 @@ def _replace(
             actor=actor,
         )
     order = take(
-        account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor, replaces=old, place=place
-    )
+        account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor, replaces=old, place=place,
+        exits_at_work=exits_at_work,
+    )  # fmt: skip
     if order is None:
         raise name_taken(client_order_id)
     return order

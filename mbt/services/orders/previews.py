@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from mbt import selectors
 from mbt.engine import cost, daytrades, fees, halts, settlement
 from mbt.engine.daytrades import LEGACY
 from mbt.engine.orders import Side
@@ -21,6 +22,7 @@ from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks, to_cents, to_ticks
 from raxx.market import calendar
 from raxx.market.contracts import Instrument, parse_symbol
+from raxx.market.listing import instrument_of
 from raxx.market.status import TradingStatus
 
 
@@ -73,7 +75,9 @@ def preview(
         qty = cost.quantity(ticket, quotes)
     except RaxxError:
         qty = None
-    parts = None if qty is None else _expected(ticket, quotes, qty)
+    adjusted = selectors.adjusted_classes(account.feed, ticket.symbols)
+    instruments = [instrument_of(symbol, adjusted) for symbol in ticket.symbols]
+    parts = None if qty is None else _expected(ticket, instruments, quotes, qty)
     warnings = [
         *_of_market(ticket, account.feed, now_ns, quotes, halted),
         *(
@@ -85,9 +89,10 @@ def preview(
     return Previewed(judged, None if parts is None else _fees(row, parts, now_ns), tuple(warnings))
 
 
-def _expected(ticket: Ticket, quotes: Quotes, qty: Decimal) -> list[_Part] | None:
+def _expected(
+    ticket: Ticket, instruments: Sequence[Instrument], quotes: Quotes, qty: Decimal
+) -> list[_Part] | None:
     """At the touch, or at a limit that the market is not at. None where a quote is missing."""
-    instruments = [parse_symbol(symbol) for symbol in ticket.symbols]
     found = []
     for trade in cost.trades(ticket, instruments, qty):
         quote = quotes.get(trade.instrument.symbol)

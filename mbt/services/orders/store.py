@@ -4,7 +4,7 @@ Measured: serializers and the ORM cost several times what the order itself does.
 decided is decided in `mbt.services.orders` and the engine; here rows are only read and written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -19,6 +19,7 @@ from audit.log import Entry
 from audit.log import values as audit_values
 from console import switches
 from console.switches import Scope
+from mbt import selectors
 from mbt.engine.buying_power import AccountType, AccountView, Holding
 from mbt.engine.cost import Trade
 from mbt.engine.margin import MarginRules
@@ -30,6 +31,7 @@ from mbt.services.restrictions.day_trading import DayTradeFacts
 from raxx.kernel import outbox
 from raxx.kernel.clock import MILLISECOND_NS
 from raxx.market.contracts import Instrument, parse_symbol
+from raxx.market.listing import OptionClass, instrument_of, stock_of
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +143,9 @@ def lock(account_id: UUID, symbols: Sequence[str]) -> Locked | None:
 
 def _stops_of(symbols: Sequence[str]) -> list[str]:
     """The kill switches that concern every account that would trade these; an option is its underlying's too."""
-    named = {name for symbol in symbols for name in (symbol, parse_symbol(symbol).underlying)}
+    named = set(symbols)
+    for option in (each for each in map(parse_symbol, symbols) if each.expiry is not None):
+        named |= {option.underlying, stock_of(option.underlying)}
     return [
         switches.EVERYTHING,
         switches.PAPER,
@@ -149,26 +153,35 @@ def _stops_of(symbols: Sequence[str]) -> list[str]:
     ]
 
 
-def with_book(account: AccountView, account_id: UUID) -> AccountView:
-    """A locked account with its open positions, and what its open orders would sell, in order of acceptance."""
+def with_book(account: AccountView, account_id: UUID, feed: str) -> AccountView:
+    """A locked account with its open positions, and what its open orders would sell, in order of acceptance; and the
+    adjusted classes, if any of that is of one."""
     with connection.cursor() as cursor:
         cursor.execute(_BOOK, {"id": account_id})
-        rows = cursor.fetchall()
+        rows = [(*row[:5], msgspec.json.decode(row[5])) for row in cursor.fetchall()]
+    named = {name for row in rows for name in (row[1], *(leg["symbol"] for leg in row[5]))}
+    adjusted = account.adjusted or selectors.adjusted_classes(feed, named)
     return msgspec.structs.replace(
         account,
+        adjusted=adjusted,
         holdings={symbol: Holding(qty, held) for place, symbol, qty, held, _, _ in rows if not place},
         pending=tuple(
-            _trades(symbol, side, qty, legs) for place, symbol, qty, _, side, legs in rows if place
+            _trades(symbol, side, qty, legs, adjusted) for place, symbol, qty, _, side, legs in rows if place
         ),
     )
 
 
-def _trades(symbol: str, side: str, qty: Decimal, legs: str) -> tuple[Trade, ...]:
-    parts = [(leg["symbol"], leg["side"], leg["ratio"]) for leg in msgspec.json.decode(legs)] or [
-        (symbol, side, 1)
-    ]
+def _trades(
+    symbol: str,
+    side: str,
+    qty: Decimal,
+    legs: Sequence[Mapping[str, Any]],
+    adjusted: Mapping[str, OptionClass],
+) -> tuple[Trade, ...]:
+    parts = [(leg["symbol"], leg["side"], leg["ratio"]) for leg in legs] or [(symbol, side, 1)]
     return tuple(
-        Trade(parse_symbol(name), (qty if way == Side.BUY else -qty) * ratio) for name, way, ratio in parts
+        Trade(instrument_of(name, adjusted), (qty if way == Side.BUY else -qty) * ratio)
+        for name, way, ratio in parts
     )
 
 

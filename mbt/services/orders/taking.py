@@ -1,8 +1,9 @@
 """Submit and preview. Lock, gate, decide, record; announced after the commit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from django.db import transaction
 from audit import log, pseudonym
 from console import switches
 from mbt import events, selectors
-from mbt.engine import buying_power, cost, intake, tickets
+from mbt.engine import buying_power, closing, cost, intake, replacing, tickets
 from mbt.engine.buying_power import AccountType, AccountView, Effect, Holds
 from mbt.engine.intake import Draft, Role
 from mbt.engine.orders import NEVER_NS, OrderClass, OrderStatus, Side
@@ -27,7 +28,8 @@ from raxx.kernel.clock import exchange_date, from_ns
 from raxx.kernel.errors import InvalidInput, NotFound, RaxxError
 from raxx.kernel.ids import new_id
 from raxx.market import calendar
-from raxx.market.contracts import Instrument, UnknownSymbolForm, parse_symbol
+from raxx.market.contracts import Instrument, UnknownSymbolForm
+from raxx.market.listing import instrument_of
 from raxx.market.quotes import Quote
 
 Quotes = Mapping[str, Quote]
@@ -53,15 +55,20 @@ class Submitted:
     created: bool
 
 
-def submit(*, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, actor: str) -> Submitted:
+def submit(
+    *, account: AccountRef, ticket: Ticket, now_ns: int, quotes: Quotes, actor: str, closes: Collection[str] = ()
+) -> Submitted:  # fmt: skip
     """Take an order, or deny it and store nothing but the denial.
 
-    `now_ns` is the instant of the account's feed, `quotes` the NBBO in force then. Submitting the same
-    ticket again gives the order it gave the first time. Raises InvalidInput or a denial.
+    `now_ns` is the instant of the account's feed, `quotes` the NBBO in force then. `closes`: symbols in which it is
+    there to close a position and must never open one. Submitting the same ticket again gives the order it gave the
+    first time. Raises InvalidInput or a denial.
     """
     try:
         with transaction.atomic():
-            order = take(account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor)
+            order = take(
+                account=account, ticket=ticket, now_ns=now_ns, quotes=quotes, actor=actor, closes=closes
+            )
     except RaxxError as denial:
         known = resubmitted(account=account, ticket=ticket)
         if known is not None:
@@ -152,6 +159,9 @@ class Place:
         )  # fmt: skip
 
 
+NO_EXITS: Mapping[Role, Place] = MappingProxyType({})
+
+
 def take(
     *,
     account: AccountRef,
@@ -161,11 +171,18 @@ def take(
     actor: str,
     replaces: Order | None = None,
     place: Place | None = None,
+    closes: Collection[str] = (),
+    exits_at_work: Mapping[Role, Place] = NO_EXITS,
 ) -> Order | None:
-    """Check, hold and insert: the main order. None: the client_order_id is taken."""
+    """Check, hold and insert: the main order. None: the client_order_id is taken. `exits_at_work`: the exits that an
+    entry takes over with the place of another, and for how much each of them works already."""
     locked = _lock(account, ticket, gated=True)
     # What the engine sends by itself keeps an account from worse.
     view, instruments = _basis(locked, account, ticket, quotes, now_ns, day_trades=actor != pseudonym.ENGINE)
+    if actor == pseudonym.ENGINE:
+        view = msgspec.structs.replace(view, is_forced=True)
+    if closes:
+        closing.check_closes(ticket, closes, view.holdings)
     drafts = intake.accept(
         ticket,
         instruments,
@@ -182,6 +199,9 @@ def take(
     if not _insert(main, actor):
         return None
     for draft in drafts[1:]:
+        if (before := exits_at_work.get(draft.role)) is not None:
+            held = before.reserved
+            draft = replacing.taken_over(draft, qty=held.qty, cash=held.cash, positions=held.positions)
         member = _row(draft, account=account, now_ns=now_ns, main=main, share=len(drafts) > 2)
         if not _insert(member, actor):
             raise name_taken(member.client_order_id)
@@ -215,10 +235,14 @@ def _basis(
     the order is judged by them."""
     view = locked.account
     instruments = [locked.instruments[symbol] for symbol in ticket.symbols]
+    adjusted = selectors.adjusted_classes(account.feed, ticket.symbols)
+    if adjusted:
+        view = msgspec.structs.replace(view, adjusted=adjusted)
+        instruments = [instrument_of(symbol, adjusted) for symbol in ticket.symbols]
     if view.type is AccountType.MARGIN or locked.has_shorts or whole:
         view = _whole(view, account, quotes, now_ns)
     elif ticket.side is Side.SELL or ticket.legs:
-        view = store.with_book(view, account.id)
+        view = store.with_book(view, account.id, account.feed)
     if view.type is AccountType.MARGIN:
         return _with_day_trades(view, locked, account, ticket, now_ns) if day_trades else view, instruments
     today = exchange_date(now_ns)
@@ -249,11 +273,9 @@ def _with_day_trades(
 
 def _whole(view: AccountView, account: AccountRef, quotes: Quotes, now_ns: int) -> AccountView:
     """The locked account with what it holds, what its orders would sell, and the marks."""
-    view = store.with_book(view, account.id)
-    instruments = [parse_symbol(symbol) for symbol in [*view.holdings, *quotes]]
-    return msgspec.structs.replace(
-        view, marks=selectors.account_marks(account.feed, quotes, view.holdings), rules=selectors.margin_rules(now_ns, view.rules.model), classes=buying_power.classes_of(instruments),
-    )  # fmt: skip
+    view = store.with_book(view, account.id, account.feed)
+    rules = selectors.margin_rules(now_ns, view.rules.model)
+    return msgspec.structs.replace(view, marks=selectors.marks(quotes), rules=rules)
 
 
 def _row(

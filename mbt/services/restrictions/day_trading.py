@@ -3,7 +3,8 @@
 Until June 2026 the figures of the last close count, so they are kept then; since then none are needed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,7 +18,7 @@ from audit import pseudonym
 from mbt import events, selectors
 from mbt.engine import daytrades, margin
 from mbt.engine.buying_power import AccountType as Kind
-from mbt.engine.buying_power import AccountView, Holding, classes_of, standing
+from mbt.engine.buying_power import AccountView, Holding, standing
 from mbt.engine.daytrades import LEGACY, Day, Model, Traded
 from mbt.engine.margin import NoMark
 from mbt.engine.restrictions import DayTrading
@@ -25,7 +26,7 @@ from mbt.models import Account
 from mbt.selectors.markets import QuoteOf, quotes_of, with_tickers
 from raxx.kernel.clock import EXCHANGE_ZONE, exchange_date, from_ns
 from raxx.market import calendar
-from raxx.market.contracts import parse_symbol
+from raxx.market.listing import instrument_of
 
 log = structlog.get_logger(__name__)
 ZERO = Decimal(0)
@@ -149,13 +150,18 @@ def summary(account: Account, *, now_ns: int, excess: Decimal | None) -> Summary
 # -- what a day's end records -----------------------------------------------------------------------------
 
 
-def close_day(*, feed: str, day: date, at_ns: int, quote_of: QuoteOf) -> None:
+def close_day(
+    *, feed: str, day: date, at_ns: int, quote_of: QuoteOf,
+    within: Callable[[UUID], AbstractContextManager[object]] = nullcontext,
+) -> None:  # fmt: skip
     """Under the old rule: keep what each margin account of the feed was worth at the close, and mark those whose day
-    trades have made a pattern. An account that cannot be valued keeps its figures of before."""
+    trades have made a pattern. An account that cannot be valued keeps its figures of before. `within`: what each account
+    is looked at in, by its id."""
     rows = Account.objects.filter(feed=feed, account_type=Account.Type.MARGIN).order_by("pk")
     for account_id, setting in rows.values_list("pk", "day_trade_rules"):
         if regime_on(day, setting) is Model.LEGACY_PDT:
-            _close(account_id, day, at_ns, quote_of)
+            with within(account_id):
+                _close(account_id, day, at_ns, quote_of)
 
 
 @transaction.atomic
@@ -192,13 +198,13 @@ def _close(account_id: UUID, day: date, at_ns: int, quote_of: QuoteOf) -> None:
 def _figures(account: Account, at_ns: int, quote_of: QuoteOf) -> tuple[Decimal, Decimal]:
     """What the account is worth, and what of that is not free: the requirement, and options, which nobody lends on."""
     held = _held(account)
-    quotes = quotes_of(with_tickers(held, selectors.adjusted_classes(account.feed, held)), quote_of)
-    marks = selectors.account_marks(account.feed, quotes, held)
-    instruments = [parse_symbol(symbol) for symbol in held]
+    adjusted = selectors.adjusted_classes(account.feed, held)
+    marks = selectors.marks(quotes_of(with_tickers(held, adjusted), quote_of))
+    instruments = [instrument_of(symbol, adjusted) for symbol in held]
     view = AccountView(
         type=Kind.MARGIN, cash=account.cash_balance, cash_held=ZERO,
         holdings={symbol: Holding(qty, ZERO) for symbol, qty in held.items()}, marks=marks,
-        rules=selectors.margin_rules(at_ns, account.margin_model), classes=classes_of(instruments),
+        rules=selectors.margin_rules(at_ns, account.margin_model), adjusted=adjusted,
     )  # fmt: skip
     now = standing(view)
     worth = margin.net_liq(

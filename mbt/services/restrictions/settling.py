@@ -4,7 +4,8 @@ An account is looked at in the evening of every day on which it sold. Everything
 last days: what was bought before them has long been paid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -71,10 +72,13 @@ def history_of(account: Account, *, today: date) -> History:
     return History((opening, *found), {symbol: qty for symbol, qty in held.items() if qty})
 
 
-def review(*, feed: str, day: date, at_ns: int) -> int:
+Within = Callable[[UUID], AbstractContextManager[object]]
+
+
+def review(*, feed: str, day: date, at_ns: int, within: Within = nullcontext) -> int:
     """Find and record the violations of `day` in the cash accounts of a feed that sold then. How many are new.
 
-    Doing it again records nothing twice.
+    Doing it again records nothing twice. `within`: what each account is looked at in, by its id.
     """
     start = datetime.combine(day, time(), EXCHANGE_ZONE)
     end = datetime.combine(day + timedelta(days=1), time(), EXCHANGE_ZONE)
@@ -83,7 +87,11 @@ def review(*, feed: str, day: date, at_ns: int) -> int:
         occurred_at__gte=start, occurred_at__lt=end,
     )  # fmt: skip
     ids = sold.values_list("account_id", flat=True).order_by("account_id").distinct()
-    return sum(_review(account_id, day, at_ns) for account_id in ids)
+    new = 0
+    for account_id in ids:
+        with within(account_id):
+            new += _review(account_id, day, at_ns)
+    return new
 
 
 @transaction.atomic

@@ -252,3 +252,26 @@ def test_ids_in_paths(trader: Trader) -> None:
         for suffix in ("", "/explain"):
             problem(trader.get(f"/orders/{text}{suffix}"), 404, "NOT_FOUND")
         problem(trader.cancel(text), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"qty": "999999999", "limit_price": "10000000"}, {"qty": "999999999", "limit_price": "100.01"},
+        {"symbol": "SPY261218C00105000", "qty": "999999999", "limit_price": "1.01"},
+        {"side": "sell", "qty": "999999999", "limit_price": "10000000"},
+        {"qty": "999999999", "order_type": "stop", "limit_price": None, "stop_price": "10000000"},
+        {"qty": "999999999", "limit_price": "100.00", "order_class": "bracket", "take_profit": {"limit_price": "9999999"}, "stop_loss": {"stop_price": "1"}},
+    ],
+)  # fmt: skip
+def test_no_order_names_more_money_than_accounts_are_kept_in(
+    trader: Trader, terms: dict[str, object]
+) -> None:
+    details = problem(trader.place(**terms), 422, "INVALID_INPUT")
+    assert details["rule"] == "quantity times price is at most $100,000,000,000"
+
+
+def test_at_the_most_money_an_order_is_judged_by_what_there_is(trader: Trader) -> None:
+    """A hundred thousand million: every column holds it, and the account does not."""
+    problem(trader.place(qty="999999999", limit_price="100.00"), 403, "INSUFFICIENT_BUYING_POWER")
+    problem(trader.place(qty="999999999", order_type="market"), 403, "INSUFFICIENT_BUYING_POWER")

@@ -73,7 +73,7 @@ def test_it_is_openapi_3_1(described: dict[str, Any]) -> None:
 def test_every_operation_is_there_with_what_it_takes_and_gives(described: dict[str, Any]) -> None:
     found = operations(described)
     assert set(found) == served()
-    assert len({operation["operationId"] for operation in found.values()}) == len(found) == 22
+    assert len({operation["operationId"] for operation in found.values()}) == len(found) == 25
     assert described["components"]["securitySchemes"]["apiKey"]["scheme"] == "basic"
     for (method, path), operation in found.items():
         assert operation["security"] == [{"apiKey": []}, {"session": []}], path
@@ -82,7 +82,8 @@ def test_every_operation_is_there_with_what_it_takes_and_gives(described: dict[s
         names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
         assert names == set(re.findall(r"{(\w+)}", path))
         assert ("requestBody" in operation) == (method in ("post", "patch")), path
-        success = "201" if (method, path) == ("post", "/api/mbt/orders") else "200"
+        sends = ("/api/mbt/orders", "/api/mbt/structures/close", "/api/mbt/structures/roll")
+        success = "201" if method == "post" and path in sends else "200"
         assert {success, "401", "404", "503"} <= set(operation["responses"]), path
         for status, answer in operation["responses"].items():
             assert answer["description"]
@@ -101,6 +102,7 @@ def test_what_is_described_is_what_is_answered(
     replaced = trader.order()
     activity = trader.read("/activities")[0]["id"]
     ids = {"order_id": order["id"], "activity_id": activity, "symbol": "SPY"}
+    asked = {"structure": f"+1 {CALL}", "qty": "1", "order_type": "limit", "time_in_force": "day"}
     answers = {
         "orders_submit": [trader.place(), trader.place(qty="NaN"), trader.place(qty="99999"), trader.send("POST", "/orders", raw=b"{"),
                           trader.send("POST", "/orders", raw=b" " * 300_000), trader.send("POST", "/orders", raw=b"x", content_type="text/plain")],
@@ -110,6 +112,12 @@ def test_what_is_described_is_what_is_answered(
         "activities_list": [trader.get("/activities?limit=1"), trader.get("/activities?type=x")],
         "orders_preview": [trader.send("POST", "/orders/preview", fill_in({})), trader.send("POST", "/orders/preview", fill_in({"qty": "99999"})),
                            trader.send("POST", "/orders/preview", raw=b"{")],
+        "structures_close": [trader.send("POST", "/structures/close", asked | {"limit_price": "-5.00"}),
+                             trader.send("POST", "/structures/close", asked | {"limit_price": "5.00"}),
+                             trader.send("POST", "/structures/close", asked | {"structure": "-1 SPY", "limit_price": "5.00"}),
+                             trader.send("POST", "/structures/close", raw=b"{")],
+        "structures_roll": [trader.send("POST", "/structures/roll", asked | {"strike_shift": "5", "limit_price": "0.10"}),
+                            trader.send("POST", "/structures/roll", asked), trader.send("POST", "/structures/roll", raw=b"{")],
         "positions_close": [trader.send("DELETE", "/positions/SPY?qty=1"), trader.send("DELETE", "/positions/AAPL"),
                             trader.send("DELETE", "/positions/SPY?qty=9"), trader.send("DELETE", "/positions/SPY?qty=x")],
         "positions_close_all": [trader.send("DELETE", "/positions?cancel_orders=true"), trader.send("DELETE", "/positions?cancel_orders=1")],
@@ -162,6 +170,7 @@ def test_examples_can_be_sent(described: dict[str, Any], trader: Trader) -> None
                     "UNKNOWN_SYMBOL",
                     "INSUFFICIENT_BUYING_POWER",
                     "NOT_FOUND" if "{symbol}" in path else None,  # nothing is held
+                    "NOTHING_TO_CLOSE" if "structures" in path else None,
                 ), (example, code)
             seen += 1
     assert seen >= 4
@@ -217,7 +226,7 @@ def test_methods_that_a_path_does_not_have(trader: Trader) -> None:
     order = trader.order()["id"]
     rows = trader.read("/orders")
     for path, allowed in {
-        "/account": {"GET"}, "/account/margin": {"GET"}, "/positions": {"GET", "DELETE"}, "/positions/SPY": {"GET", "DELETE"}, "/orders/preview": {"POST"}, "/orders": {"GET", "POST"},
+        "/account": {"GET"}, "/account/margin": {"GET"}, "/positions": {"GET", "DELETE"}, "/positions/SPY": {"GET", "DELETE"}, "/structures": {"GET"}, "/structures/close": {"POST"}, "/structures/roll": {"POST"}, "/orders/preview": {"POST"}, "/orders": {"GET", "POST"},
         f"/orders/{order}": {"GET", "PATCH", "DELETE"}, f"/orders/{order}/explain": {"GET"}, "/activities": {"GET"},
         f"/activities/{order}": {"GET"},
     }.items():  # fmt: skip

@@ -1,6 +1,10 @@
-"""Hundreds of tickets, most of them wrong in some way: each is answered properly, and stored or not at all."""
+"""Hundreds of tickets, most of them wrong in some way: each is answered properly, and stored or not at all.
+
+Every path of the API is fuzzed in tests/security/test_fuzz.py; here it is what becomes of the rows.
+"""
 
 import json
+import os
 
 import pytest
 from django.db import connection, transaction
@@ -11,6 +15,8 @@ from mbt import books
 from mbt.models import Activity, Order
 from raxx.kernel.models import OutboxEvent
 from tests.mbt.paper_tools import SYMBOLS, Market, Trader, fill_in
+
+SOAK = bool(os.environ.get("RAXX_SOAK"))
 
 numbers = st.one_of(
     st.integers(1, 50).map(str),
@@ -72,7 +78,7 @@ def counted() -> tuple[int, ...]:
 
 
 @settings(
-    max_examples=300,
+    max_examples=5_000 if SOAK else 300,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -83,7 +89,10 @@ def counted() -> tuple[int, ...]:
 @example(body=fill_in({"qty": 1e308}), ascii_only=True)
 @example(body=fill_in({"client_order_id": "\ud800"}), ascii_only=True)
 @example(body=fill_in({"symbol": "\x00"}), ascii_only=False)
-def test_one_row_more_if_and_only_if_the_answer_is_201(shop: Trader, body: object, ascii_only: bool) -> None:
+def test_one_row_more_if_and_only_if_the_answer_is_201(
+    shop: Trader, market: Market, body: object, ascii_only: bool
+) -> None:
+    market.speak()
     raw = json.dumps(body, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     with transaction.atomic():
         orders, events, activities = counted()
@@ -111,13 +120,14 @@ ORDER_KEYS = st.dictionaries(
 
 
 @settings(
-    max_examples=100,
+    max_examples=2_000 if SOAK else 100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(changes=st.one_of(ORDER_KEYS, anything))
-def test_replacements_likewise(shop: Trader, changes: object) -> None:
+def test_replacements_likewise(shop: Trader, market: Market, changes: object) -> None:
+    market.speak()
     raw = json.dumps(changes).encode(errors="surrogatepass")
     with transaction.atomic():
         order = shop.order(qty="3")

@@ -185,18 +185,6 @@ def test_an_oco_changes_its_prices_and_keeps_its_quantity(chain: Market) -> None
     assert books.verify(trader.account.id) == (1, [])
 
 
-def test_what_is_filled_in_part_is_canceled_and_not_replaced(chain: Market) -> None:
-    trader = margin_trader(chain, size_cap=True)
-    order = send(trader, stock("limit", qty="500", limit_price="100.02"))
-    chain.judge()
-    assert state(trader, order["id"])[:2] == ("partially_filled", "200")
-    details = problem(trader.replace(order["id"], limit_price="100.10"), 409, "ORDER_NOT_OPEN")
-    assert details["remedy"] == "Cancel it and send a new order."
-    trader.cancel(order["id"])
-    assert state(trader, order["id"]) == ("canceled", "200", "100.02", None)
-    assert books.verify(trader.account.id) == (1, [])
-
-
 # -- changes that meet a fill ------------------------------------------------------------------------------
 
 

@@ -176,3 +176,11 @@ def test_an_exit_opens_nothing(side: Side, qty: str, held: str, is_booked: bool)
     assert isinstance(made, tuple) is is_booked
     assert is_booked or made is Unbookable.INSUFFICIENT_QUANTITY
     assert isinstance(book_fill([part], positions=positions, spendable=PLENTY, cash_account=False), tuple)
+
+
+def test_no_position_outgrows_its_column() -> None:
+    """A thousand million are one too many, bought or sold short."""
+    many = Position(D("999999998"), D("999999998.00"))
+    assert not isinstance(booked(Side.BUY, "1", 10_000, many, D("10.00")), Unbookable)
+    assert booked(Side.BUY, "2", 10_000, many, D("10.00")) is Unbookable.POSITION_TOO_LARGE
+    assert booked(Side.SELL, "2", 10_000, many, D("10.00")) is not Unbookable.POSITION_TOO_LARGE

@@ -242,8 +242,19 @@ def test_a_cash_merger() -> None:
     effect = do(event, book)
     assert cash_of(effect) == D("5420.00")
     assert sum(p.realized for p in effect.postings) == D("1620.00")
-    assert after(book, effect.postings) == {call("50"): held(1, "300.00")}
-    assert adjusted_classes(event, {})["XYZ"].deliverable == Deliverable((), D("5420.00"))
+    assert after(book, effect.postings) == {call("50", "XYZ1"): held(1, "300.00")}
+    assert adjusted_classes(event, {})["XYZ1"].deliverable == Deliverable((), D("5420.00"))
+
+
+def test_a_cash_merger_of_one_of_two_stocks() -> None:
+    """100 XYZ and 33 KID; KID is bought for 20.00 a share: 100 XYZ and 660.00, under the same name."""
+    adjusted = {
+        "XYZ1": OptionClass(underlying="XYZ", deliverable=Deliverable((("XYZ", D(100)), ("KID", D(33)))))
+    }
+    event = CashMerger(symbol="KID", effective=DAY, cash=D("20.00"))
+    assert adjusted_classes(event, adjusted)["XYZ1"].deliverable == Deliverable(
+        (("XYZ", D(100)),), D("660.00")
+    )
 
 
 def test_a_merger_for_stock_and_cash() -> None:

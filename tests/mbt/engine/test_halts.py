@@ -58,6 +58,10 @@ def test_options_stand_still_with_their_stock_but_not_the_other_way_round() -> N
     of_stock = Halt(symbol="ABC", from_ns=0, until_ns=None, reason=Reason.NEWS_PENDING)
     of_option = Halt(symbol=CALL.symbol, from_ns=0, until_ns=None, reason=Reason.OPERATIONAL)
     assert (is_halted(CALL, [of_stock], 1), is_halted(ABC, [of_option], 1)) == (True, False)
+    adjusted = parse_symbol("ABC1261218C00050000")
+    assert (is_halted(adjusted, [of_stock], 1), is_halted(adjusted, [of_option], 1)) == (True, False)
+    index = Halt(symbol="SPX", from_ns=0, until_ns=None, reason=Reason.MARKET_7)
+    assert is_halted(parse_symbol("SPXW261218C06000000"), [index], 1)
 
 
 def test_the_longest_halt_is_the_one_told() -> None:

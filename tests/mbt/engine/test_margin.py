@@ -26,7 +26,6 @@ from mbt.engine.margin import (
     Model,
     NoMark,
     NoRules,
-    OptionClass,
     Requirement,
     UncoveredShort,
     cash_requirement,
@@ -171,11 +170,10 @@ def test_a_broad_index_needs_less() -> None:
     broad = MarginRules(broad=frozenset({"SPX"}))
     position = Position("5200", ["-1 5000P@21"], "SPXW")
     holdings = position.holdings()
-    classes = {"SPXW": OptionClass(underlying="SPX")}
     marks = position.marks | {"SPX": position.marks["SPXW"]}
-    assert requirement(holdings, marks=marks, rules=broad, classes=classes).maintenance == 60_100
+    assert requirement(holdings, marks=marks, rules=broad).maintenance == 60_100
     # 21 + max(20% × 5,200 − 200, 500)
-    assert requirement(holdings, marks=marks, rules=RULES, classes=classes).maintenance == 86_100
+    assert requirement(holdings, marks=marks, rules=RULES).maintenance == 86_100
 
 
 def test_a_leveraged_fund_needs_more() -> None:
@@ -285,33 +283,13 @@ def test_initial_and_maintenance_may_need_different_groupings() -> None:
     assert sum(group.maintenance for group in found.groups) == found.maintenance
 
 
-def test_adjusted_contracts_keep_to_themselves() -> None:
-    marks = {"XYZ": 640_000, "XYZ1": 640_000}
-    adjusted, plain = option("70C", root="XYZ1"), option("70C")
-    marks |= {adjusted.symbol: 11_000, plain.symbol: 11_000}
-    short = Holding(adjusted, D(-1))
-    beside_stock = requirement([short, Holding(STOCK, D(100))], marks=marks, rules=RULES)
-    assert beside_stock.maintenance == 790 + 1_600
-    beside_standard = requirement([short, Holding(option("65C"), D(1))], marks=marks, rules=RULES)
-    assert beside_standard.maintenance == 790
-    own = requirement([short, Holding(option("65C", root="XYZ1"), D(1))], marks=marks, rules=RULES)
-    assert own.maintenance == 0
-    by_setting = {"XYZ": OptionClass(underlying="XYZ", is_standard=False)}
-    holdings = [Holding(plain, D(-1)), Holding(STOCK, D(100))]
-    assert requirement(holdings, marks=marks, rules=RULES, classes=by_setting).maintenance == 2_390
-
-
 def test_an_am_settled_long_does_not_cover_a_pm_settled_short_of_its_day() -> None:
     morning, evening = option("100C", root="SPX"), option("100C", root="SPXW")
-    classes = {
-        "SPX": OptionClass(underlying="SPX", is_am_settled=True),
-        "SPXW": OptionClass(underlying="SPX"),
-    }
     marks = {"SPX": 1_000_000, morning.symbol: 40_000, evening.symbol: 40_000}
 
     def held(long: Instrument, short: Instrument) -> D:
         holdings = [Holding(long, D(1)), Holding(short, D(-1))]
-        return requirement(holdings, marks=marks, rules=RULES, classes=classes).maintenance
+        return requirement(holdings, marks=marks, rules=RULES).maintenance
 
     assert held(evening, morning) == 0
     assert held(morning, evening) == 2_400
@@ -371,7 +349,7 @@ def test_shares_that_short_calls_stand_on() -> None:
     assert covering_shares(of("70", held, "-2 65P@1.10").groups) == {}
     assert covering_shares(of("70", "-100 stock", "-1 65P@1.10").groups) == {}
     position = Position("70", [held, "-3 75C@1.10", "+1 80P@10.10"])
-    in_cash = cash_requirement(position.holdings(), marks=position.marks)
+    in_cash = cash_requirement(position.holdings())
     assert covering_shares(in_cash.groups) == {"XYZ": 300}
 
 
@@ -379,7 +357,7 @@ def test_cash_accounts() -> None:
     def reserved(*legs: str) -> Requirement:
         position = Position("50", legs)
         holdings = position.holdings()
-        return cash_requirement(holdings, marks=position.marks)
+        return cash_requirement(holdings)
 
     found = reserved("+250 stock", "-2 55C@1", "-1 45P@1", "+1 60C")
     assert found.maintenance == 4_500

@@ -23,7 +23,7 @@ from mbt.engine.corporate import (
 from mbt.engine.ledger import digest
 from mbt.engine.orders import OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
-from mbt.models import Activity, AdjustedClass, CorporateAction, EngineState, Order, Position
+from mbt.models import Account, Activity, AdjustedClass, CorporateAction, EngineState, Order, Position
 from mbt.selectors import AccountRef
 from mbt.services.events import corporate_actions
 from mbt.services.events.applying import apply_event
@@ -209,12 +209,13 @@ def test_a_merger_for_cash_pays_shares_and_contracts(desk: Market) -> None:
     market.trade(account, "+100 XYZ")
     market.trade(account, "-1 XYZ261218C00100000")
     market.advance(MORNING)
-    assert plain(held(account)) == {"XYZ261218C00100000": ("-1", "-350.00")}
+    assert plain(held(account)) == {"XYZ1261218C00100000": ("-1", "-350.00")}
     assert cash(account) == D("200000.00") - D("9001.00") + D("350.00") + D("10500.00")
     market.advance("2026-12-18 21:00")
     assert held(account) == {}
     assert cash(account) == D("200000.00") - D("9001.00") + D("350.00") + D("10500.00") - D("500.00")
-    assert realized(account) == {"XYZ": D("1499.00"), "XYZ261218C00100000": D("-150.00")}
+    earned = {symbol: profit for symbol, profit in realized(account).items() if profit}
+    assert earned == {"XYZ": D("1499.00"), "XYZ1261218C00100000": D("-150.00")}
     assert books.verify()[1] == []
 
 
@@ -254,6 +255,27 @@ def test_a_spin_off_brings_shares_and_adjusts_contracts(desk: Market) -> None:
     terms = AdjustedClass.objects.get(root="XYZ1").terms["deliverable"]
     assert terms == {"shares": [["XYZ", "100"], ["KID", "33"]], "cash": "10.00"}
     assert [market.worth(each) for each in (account, short)] == before
+    assert books.verify()[1] == []
+
+
+def test_a_lowered_purchase_holds_no_more_than_its_limit_needs(desk: Market) -> None:
+    """0.555 on 10 at 85.00 becomes 84.44: 844.40 of the 850.00; in a margin account, where it holds what it costs above
+    half of the mark of 90.00 (10 x 45.00 - 10 x 5.00 = 400.00), as much less."""
+    market = opened(desk, CashDividend(symbol="XYZ", ex_date=FRIDAY, amount=D("0.555")))
+    found = []
+    for kind in ("cash", "margin"):
+        account = market.open("1000.00" if kind == "cash" else "5000.00", kind=kind)
+        order = market.send(account, ticket("+10 XYZ", limit="85.00", tif=GTC, name="buy"))
+        found.append((account, order, order.cash_hold))
+    assert [hold for _, _, hold in found] == [D("850.00"), D("400.00")]
+    market.advance(MORNING)
+    for account, order, hold in found:
+        order.refresh_from_db()
+        assert (order.limit_price, order.cash_hold) == (D("84.44"), hold - D("5.60"))
+        assert Account.objects.get(pk=account.id).cash_held == order.cash_hold
+    told = AuditEntry.objects.filter(action="mbt.order.adjusted").order_by("id").first()
+    assert told is not None
+    assert told.changes["cash_hold"] == ["850.00", "844.40"]
     assert books.verify()[1] == []
 
 

@@ -15,18 +15,8 @@ import msgspec
 
 from mbt.engine.account import ZERO, Position, Posting, post
 from mbt.engine.corporate import CashDividend, adjusts_options
-from mbt.engine.expiry import (
-    EMPTY,
-    Book,
-    Fate,
-    Means,
-    Outcome,
-    Prices,
-    deliver,
-    in_the_money,
-    require_prices,
-    shortfall,
-)
+from mbt.engine.expiry import Fate, Outcome, deliver
+from mbt.engine.means import EMPTY, Book, Means, Prices, in_the_money, require_prices, shortfall
 from raxx.kernel.clock import EXCHANGE_ZONE, from_ns
 from raxx.kernel.errors import RaxxError
 from raxx.kernel.money import from_ticks, to_cents

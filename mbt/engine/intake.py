@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
-from mbt.engine import buying_power, expiry, tickets, timing
+from mbt.engine import buying_power, risk_close, tickets, timing
 from mbt.engine.buying_power import AccountView, Holds
 from mbt.engine.orders import FillPreference, Leg, OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.tickets import Ticket
@@ -131,7 +131,7 @@ def _check_still_trades(
 def _check_not_closing_only(
     instrument: Instrument, sessions: Sessions, now_ns: int, adjusted: Mapping[str, OptionClass]
 ) -> None:
-    until_ns = expiry.no_opening_ns(listing.terms_of(instrument, sessions, adjusted))
+    until_ns = risk_close.no_opening_ns(listing.terms_of(instrument, sessions, adjusted))
     if now_ns >= until_ns:
         raise ClosingOnly(
             f"{instrument.symbol} can only be closed since {show_exchange_moment(until_ns)[:16]} ET: it is about to expire."

@@ -18,11 +18,12 @@ from mbt.engine.corporate import (
     StockMerger,
     SymbolChange,
 )
-from mbt.engine.expiry import Expiration, Fate, Means, expire
+from mbt.engine.expiry import Expiration, Fate, expire
 from mbt.engine.fills import Rule, max_age_ns
 from mbt.engine.intake import Role
 from mbt.engine.life import Life
 from mbt.engine.margin import Holding, MarginRules
+from mbt.engine.means import Means
 from mbt.engine.orders import (
     OPEN_STATUSES,
     TRANSITIONS,

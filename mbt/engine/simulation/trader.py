@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import msgspec
 
-from mbt.engine import expiry
+from mbt.engine import risk_close
 from mbt.engine.buying_power import AccountType
 from mbt.engine.corporate import (
     CashDividend,
@@ -432,7 +432,9 @@ class _Trader:
 
     def _close_structure(self) -> Ticket | None:
         terms = self.world.terms_held()
-        found = [s for s in expiry.structures(self.life.account.positions, terms=terms) if len(s.legs) > 1]
+        found = [
+            s for s in risk_close.structures(self.life.account.positions, terms=terms) if len(s.legs) > 1
+        ]
         if not found:
             return None
         structure = self.rng.choice(found)

@@ -7,17 +7,19 @@ from uuid import UUID
 
 import msgspec
 
-from mbt.engine import assignment, corporate, expiry, fees, interest, margin
+from mbt.engine import assignment, corporate, expiry, fees, interest, margin, risk_close
 from mbt.engine.account import Position, Posting
 from mbt.engine.assignment import AssignmentRules, Mode
 from mbt.engine.buying_power import AccountType
 from mbt.engine.corporate import CashDividend, Entitlement
-from mbt.engine.expiry import CloseIntent, Expiration, Means, Structure
+from mbt.engine.expiry import Expiration
 from mbt.engine.fees import Item
 from mbt.engine.interest import Accrual
 from mbt.engine.life import Life
+from mbt.engine.means import Means
 from mbt.engine.orders import OrderClass, OrderType, Side, TimeInForce
 from mbt.engine.record import Working
+from mbt.engine.risk_close import CloseIntent, Structure
 from mbt.engine.simulation.operations import (
     Cancel,
     CancelAll,
@@ -247,7 +249,7 @@ class World:
         if not due:
             return MISSED
         before = dict(life.account.positions)
-        intents = expiry.risk_close(
+        intents = risk_close.risk_close(
             life.account.positions, terms=terms, marks=life.marks, means=self.means(due, at_ns), now_ns=at_ns,
             declared=self.declared,
         )  # fmt: skip

@@ -7,8 +7,9 @@ from functools import partial
 from mbt import events
 from mbt.engine import assignment, expiry
 from mbt.engine.corporate import CashDividend
-from mbt.engine.expiry import Expiration, NoSettlementPrice, Outcome
+from mbt.engine.expiry import Expiration, Outcome
 from mbt.engine.margin import NoMark
+from mbt.engine.means import NoSettlementPrice
 from mbt.selectors.markets import QuoteOf, middle
 from mbt.services.events import store
 from mbt.services.events.applying import Decided, Effects, Record, apply_event

@@ -20,8 +20,8 @@ from mbt import events as vocabulary
 from mbt.engine import assignment, buying_power, margin
 from mbt.engine.account import Posting
 from mbt.engine.assignment import CannotExercise
-from mbt.engine.expiry import NoSettlementPrice
 from mbt.engine.margin import NoMark, required_level
+from mbt.engine.means import NoSettlementPrice
 from mbt.models import Account, Activity, ExerciseInstruction, Position
 from mbt.selectors import AccountRef
 from mbt.selectors.markets import QuoteOf, middle

@@ -10,10 +10,11 @@ from audit import log as audit
 from audit import pseudonym
 from mbt import events, selectors
 from mbt.engine import account as engine
-from mbt.engine import expiry
-from mbt.engine.expiry import CloseIntent, NoSettlementPrice
+from mbt.engine import risk_close
 from mbt.engine.margin import NoMark
+from mbt.engine.means import NoSettlementPrice
 from mbt.engine.orders import OrderClass, OrderType, Side, TimeInForce
+from mbt.engine.risk_close import CloseIntent
 from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Order
 from mbt.selectors import AccountRef
@@ -36,7 +37,7 @@ def close_risks(*, feed: str, sessions: Sessions, at_ns: int, quote_of: QuoteOf)
     due = {
         symbol
         for symbol, contract in store.held_terms(feed, held, sessions).items()
-        if expiry.risk_close_ns(contract) <= at_ns < contract.last_trade_ns
+        if risk_close.risk_close_ns(contract) <= at_ns < contract.last_trade_ns
     }
     effects = Effects()
     for account_id in dict.fromkeys(account for symbol in sorted(due) for account in held[symbol]):
@@ -65,7 +66,7 @@ def _close_risk(
             if (mid := middle(quote_of(symbol)))
         }
         means = state.means(due & set(terms), prices=marks, quote_of=quote_of, at_ns=at_ns)
-        intents = expiry.risk_close(
+        intents = risk_close.risk_close(
             book,
             terms=terms,
             marks=marks,
@@ -94,11 +95,11 @@ def _without(book: dict[str, engine.Position], closing: Iterable[Order]) -> dict
     return book
 
 
-def _packages(account_id: UUID) -> list[expiry.Structure]:
+def _packages(account_id: UUID) -> list[risk_close.Structure]:
     """What the account opened as one, the newest first."""
     rows = Order.objects.filter(account_id=account_id, filled_qty__gt=0).exclude(legs=[]).order_by("-number")
     return [
-        expiry.Structure(
+        risk_close.Structure(
             "package",
             tuple(
                 (leg["symbol"], row.filled_qty * leg["ratio"] * (1 if leg["side"] == Side.BUY else -1))

@@ -11,7 +11,7 @@ from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
-from mbt.engine import expiry
+from mbt.engine import risk_close
 from mbt.engine.corporate import CashDividend, Event
 from mbt.engine.orders import NEVER_NS
 from mbt.models import EngineState
@@ -116,7 +116,7 @@ def _of(session: Session) -> Iterator[tuple[int, Due]]:
     late_ns = session.closes_ns(Hours.LATE)
     yield session.opens_ns(Hours.EXTENDED), Due(Step.MORNING, session)
     yield session.open_ns, Due(Step.OPEN, session)
-    first_ns = session.close_ns - max(expiry.risk_rules(session.date).close_s) * SECOND_NS
+    first_ns = session.close_ns - max(risk_close.risk_rules(session.date).close_s) * SECOND_NS
     for at_ns in range(max(first_ns, session.open_ns), late_ns, RISK_EVERY_NS):
         yield at_ns, Due(Step.RISK, session)
     yield session.close_ns, Due(Step.CLOSE, session)

@@ -14,7 +14,8 @@ from mbt.engine import account as engine
 from mbt.engine import buying_power, margin
 from mbt.engine.account import Posting
 from mbt.engine.buying_power import AccountType, AccountView, Holding
-from mbt.engine.expiry import Instructions, Means, Prices
+from mbt.engine.expiry import Instructions
+from mbt.engine.means import Means, Prices
 from mbt.engine.settlement import owed
 from mbt.models import Account, Activity, ExerciseInstruction, Fill, Order, Position, SettlementPrice
 from mbt.selectors import adjusted_classes, margin_rules, marks

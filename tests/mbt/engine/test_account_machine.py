@@ -18,8 +18,8 @@ from mbt.engine import assignment, corporate, expiry
 from mbt.engine.account import Kind, Posting
 from mbt.engine.assignment import AssignmentRules, Mode
 from mbt.engine.buying_power import AccountType
-from mbt.engine.expiry import Means
 from mbt.engine.life import Life, Profile
+from mbt.engine.means import Means
 from mbt.engine.orders import (
     OPEN_STATUSES,
     TRANSITIONS,

@@ -21,7 +21,8 @@ from mbt.engine.assignment import (
     exercise,
 )
 from mbt.engine.corporate import CashDividend
-from mbt.engine.expiry import Fate, Means
+from mbt.engine.expiry import Fate
+from mbt.engine.means import Means
 from raxx.kernel.clock import to_ns
 from raxx.market.calendar import xnys
 from raxx.market.contracts import Right, osi, parse_symbol

@@ -16,20 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbt.engine.account import Kind, Position, Posting, post
-from mbt.engine.expiry import (
-    Expiration,
-    Fate,
-    Instructions,
-    Means,
-    NoSettlementPrice,
-    Structure,
-    expire,
-    no_opening_ns,
-    pin_risks,
-    risk_close,
-    risk_close_ns,
-    structures,
-)
+from mbt.engine.expiry import Expiration, Fate, Instructions, expire
+from mbt.engine.means import Means, NoSettlementPrice
+from mbt.engine.risk_close import Structure, no_opening_ns, pin_risks, risk_close, risk_close_ns, structures
 from raxx.kernel.clock import to_ns
 from raxx.market.calendar import xnys
 from raxx.market.contracts import Right, osi, parse_symbol
@@ -215,10 +204,16 @@ def test_a_put_needs_the_shares_where_shorting_is_not_allowed() -> None:
     assert "sell shares worth $2,250.00 that the account does not have" in done.outcomes[1].reason  # 50 x 45
 
 
-@pytest.mark.parametrize("rates", [{}, {"long_rate": D("0.5"), "short_rate": D("0.5")}], ids=["cash", "margin"])
+@pytest.mark.parametrize(
+    "rates", [{}, {"long_rate": D("0.5"), "short_rate": D("0.5")}], ids=["cash", "margin"]
+)
 def test_a_put_does_not_sell_the_shares_that_a_later_call_stands_on(rates: dict[str, D]) -> None:
     later = call("48", expiry=NEXT_MONTH)
-    book = {"XYZ": position(500, "20000.00"), put("50"): position(3, "300.00"), later: position(-3, "-900.00")}
+    book = {
+        "XYZ": position(500, "20000.00"),
+        put("50"): position(3, "300.00"),
+        later: position(-3, "-900.00"),
+    }
     done = settle(book, {"XYZ": "45"}, Means(D(10**6), pledged={"XYZ": D(300)}, **rates))
     assert fates(done) == [(Fate.EXERCISED, 2), (Fate.NOT_EXERCISED_UNAFFORDABLE, 1)]  # 500 held, 300 pledged
     assert "sell shares worth $4,500.00 that the account does not have free" in done.outcomes[1].reason

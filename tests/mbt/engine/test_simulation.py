@@ -21,13 +21,14 @@ from mbt.engine import corporate, expiry, margin
 from mbt.engine.account import Kind, Position, Posting
 from mbt.engine.buying_power import AccountType
 from mbt.engine.corporate import Split
-from mbt.engine.expiry import CloseIntent, Expiration, Fate
+from mbt.engine.expiry import Expiration, Fate
 from mbt.engine.holds import NOTHING, Reserved
 from mbt.engine.intake import Role
 from mbt.engine.life import Life
 from mbt.engine.orders import Leg, Order, OrderClass, OrderStatus, Side, TimeInForce
 from mbt.engine.packages import LegFill
 from mbt.engine.record import Account, Execution, Move, Working
+from mbt.engine.risk_close import CloseIntent
 from mbt.engine.simulation import invariants, market, run, simulate, tell
 from mbt.engine.simulation.invariants import Auditor, Violation
 from mbt.engine.simulation.operations import (
@@ -836,7 +837,7 @@ def _closings_changed(
             if wanted(book[symbol].qty)
         )  # fmt: skip
 
-    monkeypatch.setattr("mbt.engine.simulation.world.expiry.risk_close", instead)
+    monkeypatch.setattr("mbt.engine.simulation.world.risk_close.risk_close", instead)
 
 
 def test_a_risk_close_that_leaves_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from audit.models import AuditEntry
 from raxx.identity.models import Passkey, Session, User
@@ -265,3 +265,14 @@ def test_small_screens_and_both_schemes(open_person: People, scheme: str) -> Non
             """[...document.querySelectorAll("input:not([type=hidden]), select")].filter(e => !e.labels.length).length"""
         )
         assert unnamed == 0, path
+
+
+def test_a_button_pressed_before_the_script_is_there_waits_for_it(open_person: Callable[..., Person]) -> None:
+    person = open_person()
+    held: list[Route] = []
+    person.page.route("**/passkeys.js", lambda route: held.append(route))
+    person.page.goto(person.site + "/sign-up", wait_until="commit")
+    button = person.page.get_by_role("button", name="Create a passkey")
+    expect(button).to_be_disabled()
+    held[0].continue_()
+    expect(button).to_be_enabled()

@@ -248,6 +248,9 @@
 
   for (const note of document.querySelectorAll("[data-without-script]")) note.remove();
   document.addEventListener("submit", submitted);
+  // They wait for this script: pressed before, they would send the form nowhere.
+  const waiting = "form[data-passkey] button[disabled], form[data-passkey] input[type=submit][disabled]";
+  for (const button of document.querySelectorAll(waiting)) button.disabled = false;
   document.addEventListener("click", async (event) => {
     if (!event.target.closest("[data-copy]")) return;
     const section = event.target.closest("[data-part]");

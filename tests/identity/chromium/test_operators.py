@@ -235,6 +235,9 @@ def test_an_idle_operator_is_out_and_what_they_wrote_is_not_lost(
     with olga.page.context.expect_page() as caught:
         olga.page.get_by_role("link", name="Sign in").click()
     other = caught.value
+    other.wait_for_url("**/sign-in*")
+    address = other.url
+    other.goto("about:blank")  # else its own offer of a passkey could sign in while the device is put there
     cdp = other.context.new_cdp_session(other)  # the device, in the other tab too
     cdp.send("WebAuthn.enable", {"enableUI": False})
     from tests.identity.chromium.conftest import OPTIONS
@@ -242,7 +245,7 @@ def test_an_idle_operator_is_out_and_what_they_wrote_is_not_lost(
     device = cdp.send("WebAuthn.addVirtualAuthenticator", {"options": OPTIONS})["authenticatorId"]
     cdp.send("WebAuthn.addCredential", {"authenticatorId": device, "credential": olga.passkeys()[0]})
     monkeypatch.setattr(sessions, "STAFF", Lifetime(timedelta(minutes=30), timedelta(hours=12)))
-    other.reload()
+    other.goto(address, wait_until="commit")
     other.wait_for_url("**/admin/")
     olga.page.get_by_role("button", name="Send it again").click()
     expect(olga.page.get_by_text("long thought about")).to_be_visible()

@@ -113,9 +113,8 @@ def replace(
 
     The new order arrives anew: it has its own id and number, and `replaces` names the old one; the exits of an entry are
     taken anew with it. The old one keeps what it has filled, and the new one is for the rest of the quantity. Replacing
-    again with the same client_order_id and terms gives the order
-    it gave the first time. Raises NotFound, OrderNotOpen, InvalidInput or a denial; the old order then stands
-    as it was.
+    again with the same client_order_id and terms gives the order it gave the first time. Raises NotFound, OrderNotOpen,
+    InvalidInput or a denial; the old order then stands as it was.
     """
     try:
         with transaction.atomic():

@@ -20,7 +20,7 @@ from raxx.identity.models import Passkey, Session, StepUpGrant, User
 from raxx.identity.services import sessions
 from raxx.identity.services.sessions import Lifetime
 from raxx.kernel import clock
-from tests.identity.chromium.conftest import Person
+from tests.identity.chromium.conftest import OPTIONS, Person
 from tests.identity.chromium.test_chromium import sign_up
 from tests.identity.test_outages import Server, server
 
@@ -240,8 +240,6 @@ def test_an_idle_operator_is_out_and_what_they_wrote_is_not_lost(
     other.goto("about:blank")  # else its own offer of a passkey could sign in while the device is put there
     cdp = other.context.new_cdp_session(other)  # the device, in the other tab too
     cdp.send("WebAuthn.enable", {"enableUI": False})
-    from tests.identity.chromium.conftest import OPTIONS
-
     device = cdp.send("WebAuthn.addVirtualAuthenticator", {"options": OPTIONS})["authenticatorId"]
     cdp.send("WebAuthn.addCredential", {"authenticatorId": device, "credential": olga.passkeys()[0]})
     monkeypatch.setattr(sessions, "STAFF", Lifetime(timedelta(minutes=30), timedelta(hours=12)))

@@ -213,6 +213,8 @@ def test_one_process_at_a_time(market: Market) -> None:
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", [erasures._LOCK, key])
             with pytest.raises(erasures.AlreadyErasing):
                 erasures.carry_out(request_id=request.pk, now=clock.now())
+            # A closed connection lets go of it too, but only when the server has noticed.
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [erasures._LOCK, key])
     finally:
         name.close()
     assert User.objects.filter(pk=alice.user_id).exists()

@@ -21,6 +21,7 @@ import pytest
 
 from raxx.kernel import install, processes
 from raxx.kernel.supervisor import MARK, read_procfile
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -82,7 +83,7 @@ def test_make_run_trades_explains_refuses_a_second_and_leaves_nothing(checkout: 
                 assert page.status == 200
 
             placed = call(f"{base}/api/mbt/orders", key, order)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while (seen := call(f"{base}/api/mbt/orders/{placed['id']}", key))["status"] != "filled":
                 assert time.monotonic() < deadline, seen
                 time.sleep(0.1)

@@ -41,7 +41,7 @@ class Server:
         arguments = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([str(self.program), *arguments], stdout=subprocess.DEVNULL)
         client = redis.Redis.from_url(f"unix://{self.socket}")
-        for _ in range(200):
+        for _ in range(2_000):
             try:
                 if client.ping():
                     break

@@ -40,7 +40,7 @@ class Bus:
         self._process = subprocess.Popen(
             [program, "--port", "0", "--unixsocket", self._socket, "--save", ""], stdout=subprocess.DEVNULL
         )
-        for _ in range(200):
+        for _ in range(2_000):
             try:
                 if self.client().ping():
                     return

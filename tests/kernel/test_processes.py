@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from raxx.kernel import processes
+from tests.patience import eventually
 
 
 @contextmanager
@@ -69,9 +70,8 @@ def test_marks_are_inherited_and_neither_the_asker_nor_its_ancestors_count(
     monkeypatch.setenv("RAXX_TEST_MARK", mark)
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     with running(child, tmp_path, RAXX_TEST_MARK=mark) as process:
-        deadline = time.monotonic() + 5
-        while len(found := processes.marked("RAXX_TEST_MARK", mark)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: len(processes.marked("RAXX_TEST_MARK", mark)) >= 2)
+        found = processes.marked("RAXX_TEST_MARK", mark)
         assert process.pid in {one.pid for one in found}
         assert len(found) == 2
         processes.end(found, (signal.SIGKILL, 5))

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import uvicorn
 from django.db import connection, connections
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from tests.conftest import Database
+from tests.patience import PATIENCE_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -37,6 +38,7 @@ def chrome(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's loop runs in this thread, beside the ORM
     with django_db_blocker.unblock():
         connections.close_all()  # beside a running loop Django keeps others, and would never find these again
+    expect.set_options(timeout=1_000 * PATIENCE_S)
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=path, args=["--disable-dev-shm-usage", "--disable-gpu"]
@@ -113,7 +115,7 @@ def open_person(chrome: Browser, site: str) -> Iterator[Callable[..., Person]]:
 
     def make(**profile: Any) -> Person:  # noqa: ANN401 - options of a context
         context = chrome.new_context(**profile)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(1_000 * PATIENCE_S)
         contexts.append(context)
         page = context.new_page()
         cdp = context.new_cdp_session(page)

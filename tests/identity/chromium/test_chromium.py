@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from audit.models import AuditEntry
 from raxx.identity.models import Passkey, Session, User
 from tests.identity.chromium.conftest import Person
+from tests.patience import PATIENCE_S
 
 People = Callable[..., Person]
 EMAIL = "alice@example.com"
@@ -109,7 +110,7 @@ def test_a_key_is_made_with_a_confirmation_and_works(alice: Person) -> None:
     alice.page.get_by_role("button", name="Make it").click()
     expect(alice.page.get_by_role("heading", name="Your new key")).to_be_focused()
     pair = ":".join(alice.page.locator(f"[data-{part}]").inner_text() for part in ("key-id", "secret"))
-    program = http.client.HTTPConnection(alice.site.removeprefix("http://"), timeout=10)
+    program = http.client.HTTPConnection(alice.site.removeprefix("http://"), timeout=PATIENCE_S)
     basic = "Basic " + base64.b64encode(pair.encode()).decode()
     program.request("GET", "/api/mbt/account", headers={"Authorization": basic})
     assert program.getresponse().status in (200, 404), "404: a person without a paper account"

@@ -3,7 +3,6 @@
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from mbt.models import EngineState, Fill
 from tests.conftest import Database
 from tests.mbt.engine_tools import start_engine, stocked
 from tests.oracle.sample_orders import sample
+from tests.patience import eventually
 
 SEED = 20131007
 
@@ -46,10 +46,10 @@ def test_twenty_kills_lose_nothing_and_double_nothing(fresh_db: Database, tapes:
     dice = random.Random(7)
     kills = 0
     while kills < 20:
-        # At this speed the day takes about 16 s; each life of the engine is short.
-        engine = start_engine(path, account.feed.name, fresh_db.url, speed="3600")
+        # At this speed the day takes about 50 s; each life of the engine is short.
+        engine = start_engine(path, account.feed.name, fresh_db.url, speed="1200")
         before = _position(account.feed.name)
-        _wait_until(lambda: _position(account.feed.name) != before or engine.poll() is not None)  # noqa: B023
+        eventually(lambda: _position(account.feed.name) != before or engine.poll() is not None)  # noqa: B023
         time.sleep(dice.uniform(0, 0.6))
         engine.send_signal(signal.SIGKILL)
         engine.communicate()
@@ -75,10 +75,3 @@ def _without_opening(ledger: Ledger) -> Ledger:
 def _position(feed: str) -> int:
     state = EngineState.objects.filter(pk=feed).first()
     return state.position_ns if state else 0
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

@@ -31,6 +31,7 @@ from raxx.market.services import instruments
 from tests.conftest import Database
 from tests.mbt.engine_tools import start_engine
 from tests.mbt.services.desk import SHOP, Desk, Rows, at, cash, excerpt, held, realized, ticket
+from tests.patience import eventually
 
 FRIDAY = date(2026, 11, 20)
 
@@ -342,10 +343,7 @@ def test_kills_around_the_close_change_nothing(fresh_db: Database, tapes: Path, 
         # Four days of tape in about ten seconds, most of which are a weekend.
         engine = start_engine(path, "replay:killed", fresh_db.url, speed="30000")
         before = _position("replay:killed")
-        deadline = time.monotonic() + 30
-        while _position("replay:killed") == before and engine.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: _position("replay:killed") != before or engine.poll() is not None)  # noqa: B023
         time.sleep(dice.uniform(0, 0.1))
         engine.send_signal(signal.SIGKILL)
         engine.communicate()

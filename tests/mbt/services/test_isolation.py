@@ -38,7 +38,8 @@ from raxx.market.services import instruments
 from tests.conftest import Database
 from tests.mbt.engine_tools import start_engine, write_tape
 from tests.mbt.paper_tools import Market, Trader, problem
-from tests.mbt.services.test_live_engine import FEED, eventually, is_published, send, status
+from tests.mbt.services.test_live_engine import FEED, is_published, send, status
+from tests.patience import PATIENCE_S, eventually
 
 
 def poison(account: AccountRef) -> None:
@@ -285,7 +286,7 @@ def engine_of(tape: Path, database: Database) -> Iterator[subprocess.Popen[str]]
         yield engine
     finally:
         engine.kill()
-        engine.communicate(timeout=20)
+        engine.communicate(timeout=PATIENCE_S)
 
 
 def position() -> int:
@@ -305,7 +306,7 @@ def test_the_process_lives_on_and_a_kill_in_between_changes_nothing(
         eventually(lambda: is_aside(bad))
         assert status(mine[1]) == OrderStatus.ACCEPTED
         engine.send_signal(signal.SIGKILL)
-        engine.communicate(timeout=20)
+        engine.communicate(timeout=PATIENCE_S)
     assert Fill.objects.count() == 0
     with engine_of(tape, fresh_db) as engine:
         eventually(lambda: status(mine[1]) == OrderStatus.FILLED)

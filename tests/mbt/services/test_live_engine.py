@@ -3,7 +3,7 @@
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from mbt.selectors import AccountRef
 from mbt.services import orders
 from mbt.services.accounts import open_account
 from mbt.services.engine import Engine, EngineAlreadyRunning
+from mbt.services.engine.process import RECONCILE_EVERY_S
 from raxx.identity.services.users import register
 from raxx.kernel.clock import now
 from raxx.market.board import MarketDataUnavailable
@@ -29,6 +30,7 @@ from raxx.market.quotes import Quote
 from raxx.market.services import instruments
 from tests.conftest import Database
 from tests.mbt.engine_tools import start_engine, write_tape
+from tests.patience import PATIENCE_S, eventually
 
 FEED = "replay:live"
 
@@ -64,14 +66,14 @@ def running(tape: Path, database: Database) -> Iterator[subprocess.Popen[str]]:
         yield engine
     finally:
         engine.terminate()
-        output, _ = engine.communicate(timeout=20)
+        output, _ = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == 0, output
 
 
 def test_an_order_fills_soon_after_it_is_sent(fresh_db: Database, tape: Path, account: AccountRef) -> None:
     with running(tape, fresh_db):
         order = send(account, "market-1", OrderType.MARKET)
-        eventually(lambda: status(order) == OrderStatus.FILLED, within_s=3)
+        eventually(lambda: status(order) == OrderStatus.FILLED)
     fill = Fill.objects.get()
     assert fill.price == Decimal("100.02")
     assert fill.filled_at >= order.accepted_at
@@ -85,7 +87,7 @@ def test_a_lost_bell_is_found_by_the_sweep(
         view = selectors.market(FEED, ["ACME"])
         settings.REDIS_URL = "unix:///nowhere/valkey.sock"
         order = send(account, "unheard-1", OrderType.MARKET, now_ns=view.now_ns)
-        eventually(lambda: status(order) == OrderStatus.FILLED, within_s=5)
+        eventually(lambda: status(order) == OrderStatus.FILLED, within_s=RECONCILE_EVERY_S - 10)
 
 
 def test_a_canceled_order_never_fills(fresh_db: Database, tape: Path, account: AccountRef) -> None:
@@ -99,7 +101,7 @@ def test_a_canceled_order_never_fills(fresh_db: Database, tape: Path, account: A
             at=selectors.feed_instant(FEED),
             actor=pseudonym.OPERATOR_SHELL,
         )
-        eventually(lambda: status(kept) == OrderStatus.FILLED, within_s=15)
+        eventually(lambda: status(kept) == OrderStatus.FILLED)
         time.sleep(0.3)
     assert status(canceled) == OrderStatus.CANCELED
     assert Fill.objects.get().order_id == kept.pk
@@ -117,9 +119,9 @@ def test_losing_its_connections_loses_no_fill(fresh_db: Database, tape: Path, ac
     time.sleep(2)
     if engine.poll() is None:
         engine.terminate()
-    engine.communicate(timeout=20)
+    engine.communicate(timeout=PATIENCE_S)
     with running(tape, fresh_db):
-        eventually(lambda: status(order) == OrderStatus.FILLED, within_s=15)
+        eventually(lambda: status(order) == OrderStatus.FILLED)
     assert Fill.objects.count() == 1
     assert books.verify()[1] == []
 
@@ -144,7 +146,7 @@ def test_a_second_engine_of_the_same_feed_is_refused(
     thread.join()
     assert len(refused) == 1
     process = start_engine(tape, FEED, fresh_db.url, speed="1")
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "already running" in output
     assert "Traceback" not in output
@@ -187,10 +189,3 @@ def cut_connections() -> None:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

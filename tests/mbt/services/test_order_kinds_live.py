@@ -8,7 +8,6 @@ group of orders has a margin account of its own with ample cash.
 import os
 import random
 import signal
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -39,6 +38,7 @@ from tests.mbt.engine_tools import MONDAY_10_NS, start_engine, write_tape
 from tests.oracle import brute_force as oracle
 from tests.oracle.sample_vocabulary import Odds, Play, Scene, groups, packages, recorded, singles
 from tests.oracle.tape import SECOND, Tape, asset_class, current_or_next
+from tests.patience import eventually
 
 SOAK = int(os.environ.get("RAXX_SOAK", "0"))
 SHOP = pseudonym.OPERATOR_SHELL
@@ -293,11 +293,8 @@ def test_kills_in_the_middle_lose_nothing_and_double_nothing(
         # The whole day in ten seconds; each life of the engine is a part of it.
         kill_ns = max(first, _position(day.feed_name)) + int(dice.uniform(0.02, 0.15) * length)
         engine = start_engine(path, day.feed_name, fresh_db.url, speed=str(length // (10 * SECOND)))
-        deadline = time.monotonic() + 30
-        while _position(day.feed_name) < kill_ns:
-            assert time.monotonic() < deadline
-            assert engine.poll() is None
-            time.sleep(0.02)
+        eventually(lambda: _position(day.feed_name) >= kill_ns or engine.poll() is not None)  # noqa: B023
+        assert engine.poll() is None
         engine.send_signal(signal.SIGKILL)
         engine.communicate()
     assert Fill.objects.exists()

@@ -39,14 +39,15 @@ _SHUT: Guard = (HIGHEST, LOWEST, HIGHEST, LOWEST)  # what every quote leaves, be
 # first two look at the ask.
 _BUY_LIMITS, _BUY_STOPS, _SELL_STOPS, _SELL_LIMITS = _KINDS = range(4)
 
+# As in fills.py: names for what every order that comes and goes is asked.
+_BUY, _LIMIT, _CONSERVATIVE = Side.BUY, OrderType.LIMIT, FillPreference.CONSERVATIVE
+
 # Key, order number, order, and since when quotes count for its nearest miss (None: since it arrived). Keys are
 # prices, negated where a falling price acts, so that every list begins with the nearest to the market.
 _Entry: TypeAlias = tuple[int, int, Order, Point | None]
 Entries: TypeAlias = list[_Entry]
 
 _THIN_EVERY = 32  # entries of a log
-# Where each kind has the best quote since its newest order rested.
-_BESTS = ("_best_for_buy_limits", "_best_for_buy_stops", "_best_for_sell_stops", "_best_for_sell_limits")
 
 
 class SymbolBook:
@@ -63,8 +64,8 @@ class SymbolBook:
     """
 
     __slots__ = (
-        "_between", "_lists", "_log", "_logs", "_open_hours", "ask_high", "ask_low", "bid_high", "bid_low", "guard", "last", "waiting",
-        "watching", *_BESTS,
+        "_best_prices", "_bests", "_between", "_lists", "_log", "_logs", "_open_hours", "ask_high", "ask_low", "bid_high", "bid_low", "guard",
+        "last", "waiting", "watching",
     )  # fmt: skip
 
     def __init__(self, open_hours: frozenset[Hours] = frozenset()) -> None:
@@ -74,11 +75,9 @@ class SymbolBook:
         self.watching: dict[int, Order] = {}
         self._lists: list[Entries | None] = [None, None, None, None]
         # Of each kind the best quote since its newest order rested, and a log of those that were so when another order
-        # came, for each part of the day. The quotes have slots of their own because a hot path writes them.
-        self._best_for_buy_limits: Noted | None = None
-        self._best_for_buy_stops: Noted | None = None
-        self._best_for_sell_stops: Noted | None = None
-        self._best_for_sell_limits: Noted | None = None
+        # came, for each part of the day. Its price is one that any betters where there is none.
+        self._bests: list[Noted | None] = [None, None, None, None]
+        self._best_prices = list(_SHUT)
         self._between: Point = -1  # where the last order rested that did so between quotes of one stamp
         self._logs: dict[frozenset[Hours], list[Log]] = {}
         self._log: list[Log] | None = None
@@ -123,7 +122,8 @@ class SymbolBook:
                     point = max(point, last_point(log[kind]) + 1)
                     if point > since * POINTS:
                         self._between = max(self._between, point)
-                    setattr(self, _BESTS[kind], (point, quote))
+                    self._bests[kind] = (point, quote)
+                    self._best_prices[kind] = quote.ask if looks_at_ask(kind) else quote.bid
                 if since != arrival(order):  # else one number less to keep
                     counts_from = point
         insort(entries, (key, order.number, order, counts_from))
@@ -173,14 +173,15 @@ class SymbolBook:
         self.guard = ask_low, ask_high, bid_low, bid_high
         if self._log is not None:
             # A quote as good as the best so far need not be noted.
-            if buy_limits and (best := self._price_of_best(_BUY_LIMITS)) > ask_low:
-                ask_low = best - 1
-            if buy_stops and (best := self._price_of_best(_BUY_STOPS)) < ask_high:
-                ask_high = best + 1
-            if sell_stops and (best := self._price_of_best(_SELL_STOPS)) > bid_low:
-                bid_low = best - 1
-            if sell_limits and (best := self._price_of_best(_SELL_LIMITS)) < bid_high:
-                bid_high = best + 1
+            lowest_ask, highest_ask, lowest_bid, highest_bid = self._best_prices
+            if buy_limits and lowest_ask > ask_low:
+                ask_low = lowest_ask - 1
+            if buy_stops and highest_ask < ask_high:
+                ask_high = highest_ask + 1
+            if sell_stops and lowest_bid > bid_low:
+                bid_low = lowest_bid - 1
+            if sell_limits and highest_bid < bid_high:
+                bid_high = highest_bid + 1
         self.ask_low, self.ask_high, self.bid_low, self.bid_high = ask_low, ask_high, bid_low, bid_high
 
     # -- nearest misses --------------------------------------------------------------------------
@@ -209,38 +210,43 @@ class SymbolBook:
         if ask <= self.ask_low:
             if ask <= guard[0]:
                 return self._note_what_acts(quote)
-            self._best_for_buy_limits = self._noted(quote)
+            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = self._noted(quote), ask
             self.ask_low = ask - 1
         if bid >= self.bid_high:
             if bid >= guard[3]:
                 return self._note_what_acts(quote)
-            self._best_for_sell_limits = self._noted(quote)
+            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = self._noted(quote), bid
             self.bid_high = bid + 1
         if ask >= self.ask_high:
             if ask >= guard[1]:
                 return self._note_what_acts(quote)
-            self._best_for_buy_stops = self._noted(quote)
+            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = self._noted(quote), ask
             self.ask_high = ask + 1
         if bid <= self.bid_low:
             if bid <= guard[2]:
                 return self._note_what_acts(quote)
-            self._best_for_sell_stops = self._noted(quote)
+            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = self._noted(quote), bid
             self.bid_low = bid - 1
         return False
 
     def _note_what_acts(self, quote: Quote) -> bool:
         """The same of a quote outside of the guard. The bounds follow when the guard is set again."""
-        for kind, entries in enumerate(self._lists):
-            if entries:
-                price, best = quote.ask if looks_at_ask(kind) else quote.bid, self._price_of_best(kind)
-                if price < best if acts_on_fall(kind) else price > best:
-                    setattr(self, _BESTS[kind], self._noted(quote))
+        lists, ask, bid = self._lists, quote.ask, quote.bid
+        lowest_ask, highest_ask, lowest_bid, highest_bid = self._best_prices
+        if ask < lowest_ask and lists[_BUY_LIMITS]:
+            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = self._noted(quote), ask
+        if ask > highest_ask and lists[_BUY_STOPS]:
+            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = self._noted(quote), ask
+        if bid < lowest_bid and lists[_SELL_STOPS]:
+            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = self._noted(quote), bid
+        if bid > highest_bid and lists[_SELL_LIMITS]:
+            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = self._noted(quote), bid
         return True
 
     def _noted(self, quote: Quote) -> Noted:
         """Behind the order that has rested between quotes of its stamp, if one has."""
         between = self._between
-        return quote if between < 2 * POINTS * quote.ts else (between, quote)
+        return quote if between < 0 or between < 2 * POINTS * quote.ts else (between, quote)
 
     def anyone(self) -> Order | None:
         """Any order of this symbol: they have their underlying in common."""
@@ -282,24 +288,19 @@ class SymbolBook:
 
     def _put_away(self, log: list[Log], kind: int) -> None:
         """Into the log with the best so far: what comes from now on is compared with itself alone."""
-        best: Noted | None = getattr(self, _BESTS[kind])
+        best = self._bests[kind]
         if best is not None:
             log[kind].append(best)
-            setattr(self, _BESTS[kind], None)
+            self._no_best(kind)
             if not len(log[kind]) % _THIN_EVERY:
                 thin(log[kind], kind)
 
     def _whole(self, log: list[Log], kind: int) -> Log:
-        best: Noted | None = getattr(self, _BESTS[kind]) if log is self._log else None
+        best = self._bests[kind] if log is self._log else None
         return log[kind] if best is None else [*log[kind], best]
 
-    def _price_of_best(self, kind: int) -> int:
-        """One that any price betters where no quote has come since the newest order rested."""
-        best: Noted | None = getattr(self, _BESTS[kind])
-        if best is None:
-            return _SHUT[kind]
-        quote = best[1] if isinstance(best, tuple) else best
-        return quote.ask if looks_at_ask(kind) else quote.bid
+    def _no_best(self, kind: int) -> None:
+        self._bests[kind], self._best_prices[kind] = None, _SHUT[kind]
 
     def _loosen(self, kind: int) -> None:
         """The next quote on these orders' side of the market is to be noted, whatever it is."""
@@ -313,7 +314,7 @@ class SymbolBook:
             self.bid_low = HIGHEST
 
     def _forget_logs(self, kind: int) -> None:
-        setattr(self, _BESTS[kind], None)
+        self._no_best(kind)
         for logs in self._logs.values():
             logs[kind].clear()
 
@@ -345,12 +346,13 @@ def _since(entry: _Entry) -> Point:
 
 def _place(order: Order, triggered: bool) -> tuple[int | None, int]:
     """The list of a resting order and its key there; no list for one that must see every quote."""
-    if order.legs or order.type is OrderType.TRAILING_STOP or order.type is OrderType.MARKET:
+    if order.legs:
         return None, 0
-    buys = order.side is Side.BUY
-    if order.type is not OrderType.LIMIT and not triggered:
-        price = order.stop or 0
-        return (_BUY_STOPS, price) if buys else (_SELL_STOPS, -price)
-    if order.preference is not FillPreference.CONSERVATIVE or order.limit is None:
+    buys = order.side is _BUY
+    if order.type is not _LIMIT and not triggered:
+        if order.stop is None:  # a market order, or a stop that trails
+            return None, 0
+        return (_BUY_STOPS, order.stop) if buys else (_SELL_STOPS, -order.stop)
+    if order.preference is not _CONSERVATIVE or order.limit is None:
         return None, 0
     return (_BUY_LIMITS, -order.limit) if buys else (_SELL_LIMITS, order.limit)

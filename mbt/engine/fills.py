@@ -5,7 +5,7 @@ A rule never changes. A better one gets the next version number, and old fills k
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,10 @@ PACKAGE_STEP = 100  # net prices lie on whole cents
 SHARE_STEP = Decimal("0.000000001")  # an amount of money buys shares to so many decimals
 
 Market: TypeAlias = Quote | PackageQuote
+
+# What most fills ask for: Python 3.11 looks a member up at twenty times the cost of a name.
+_BUY, _CONSERVATIVE = Side.BUY, FillPreference.CONSERVATIVE
+_LIMIT: Final = OrderType.LIMIT
 
 
 class Rule(StrEnum):
@@ -113,12 +117,9 @@ def usable(quote: Quote | None, order: Order, *, session: Session, now_ns: int) 
             return Why.OUTSIDE_SESSION
         if now_ns - quote.ts > max_age_ns(order.asset_class, now_ns):
             return Why.STALE_QUOTE
-    state = condition(quote)
-    if state is QuoteCondition.ONE_SIDED:
-        return Why.ONE_SIDED_QUOTE
-    if state is QuoteCondition.CROSSED:
-        return Why.CROSSED_QUOTE
-    return None
+    if 0 < quote.bid <= quote.ask:
+        return None
+    return Why.ONE_SIDED_QUOTE if condition(quote) is QuoteCondition.ONE_SIDED else Why.CROSSED_QUOTE
 
 
 def decide(
@@ -129,9 +130,9 @@ def decide(
     `arriving`: this is the first usable quote that the order meets; afterwards it rests.
     Source: docs/rules/fills.md; NBBO as in 17 CFR 242.600(b).
     """
+    if order.type is _LIMIT:
+        return _limit(order, market, progress, arriving=arriving, marketable=_MARKETABLE)
     match order.type:
-        case OrderType.LIMIT:
-            return _limit(order, market, progress, arriving=arriving, marketable=Rule.LIMIT_MARKETABLE)
         case OrderType.MARKET:
             return _market(order, market, progress, arriving=arriving)
         case OrderType.STOP:
@@ -144,7 +145,7 @@ def decide(
 
 def touch(order: Order, market: Market) -> int:
     """The side of the market that the order trades against."""
-    return market.ask if order.side is Side.BUY else market.bid
+    return market.ask if order.side is _BUY else market.bid
 
 
 def middle(order: Order, market: Market) -> int:
@@ -173,6 +174,8 @@ def is_triggered(order: Order, market: Market, level: int) -> bool:
     return market.ask >= level if order.side is Side.BUY else market.bid <= level
 
 
+_MARKETABLE, _RESTING = Rule.LIMIT_MARKETABLE, Rule.LIMIT_RESTING
+
 # -- one rule family each ---------------------------------------------------------------------------
 
 
@@ -188,7 +191,7 @@ def _limit(
     order: Order, market: Market, progress: Progress, *, arriving: bool, marketable: Rule
 ) -> tuple[Fill | Rest, Progress]:
     limit = _limit_of(order)
-    if order.preference is not FillPreference.CONSERVATIVE:
+    if order.preference is not _CONSERVATIVE:
         return _limit_in_the_spread(order, market, progress, limit, arriving=arriving)
     price = touch(order, market)
     if not _at_least_as_good(order, price, limit):
@@ -197,7 +200,7 @@ def _limit(
         return _fill(order, market, progress, price, marketable)
     # A resting order is the one that gets hit: it trades at its own price, however far the quote jumped through.
     # A package that the market has come past trades at its ask instead: each leg stays inside its own NBBO.
-    return _fill(order, market, progress, price if order.legs else limit, Rule.LIMIT_RESTING)
+    return _fill(order, market, progress, price if order.legs else limit, _RESTING)
 
 
 def _limit_in_the_spread(
@@ -284,4 +287,4 @@ def _limit_of(order: Order) -> int:
 
 
 def _at_least_as_good(order: Order, price: int, limit: int) -> bool:
-    return price <= limit if order.side is Side.BUY else price >= limit
+    return price <= limit if order.side is _BUY else price >= limit

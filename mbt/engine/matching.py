@@ -506,9 +506,10 @@ class Matcher:
         if _remembers_arrival(order) and not after.arrived:
             after = msgspec.structs.replace(after, arrived=True)
         if isinstance(outcome, Fill):
-            if outcome.qty < order.qty - before.filled and not order.fills_once:
+            leaves = order.qty - after.filled if order.notional is None else Decimal(0)
+            if leaves and not order.fills_once:
                 self._note(order, before, after, market, now_ns)  # it goes on, and must not forget
-            self._filled(order, outcome, after, now_ns)
+            self._filled(order, outcome, after, leaves, now_ns)
         elif order.fills_once:
             self._end(Closed(order, now_ns, order.unfilled, outcome.why, market))
         else:
@@ -517,8 +518,7 @@ class Matcher:
                 self._decisions.append(Rested(order, now_ns, market))
             self._put_in(order, waits=False, market=market, since=2 * now_ns + after_quotes)
 
-    def _filled(self, order: Order, fill: Fill, after: Progress, now_ns: int) -> None:
-        leaves = order.qty - after.filled if order.notional is None else Decimal(0)
+    def _filled(self, order: Order, fill: Fill, after: Progress, leaves: Decimal, now_ns: int) -> None:
         self._decisions.append(Filled(order, now_ns, fill, leaves))
         if leaves:
             self._progress[order.number] = after

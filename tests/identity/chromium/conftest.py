@@ -80,6 +80,10 @@ class Person:
         self.page.goto(self.site + path)
         return self
 
+    def go_through(self, path: str) -> None:
+        """To a page that may go on to another one before it has loaded."""
+        self.page.goto(self.site + path, wait_until="commit")
+
     def say(self) -> str:
         return self.page.locator(".status").first.inner_text()
 

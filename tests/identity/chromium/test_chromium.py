@@ -84,7 +84,7 @@ def test_another_browser_with_the_same_passkey(alice: Person, open_person: Peopl
     sign_up(alice)
     other = open_person()
     other.give(alice.passkeys()[0])
-    other.go("/sign-in")
+    other.go_through("/sign-in")
     at_home(other)
     alice.go("/account/sessions")
     expect(alice.page.get_by_role("listitem")).to_have_count(2)
@@ -272,7 +272,7 @@ def test_a_button_pressed_before_the_script_is_there_waits_for_it(open_person: C
     person = open_person()
     held: list[Route] = []
     person.page.route("**/passkeys.js", lambda route: held.append(route))
-    person.page.goto(person.site + "/sign-up", wait_until="commit")
+    person.go_through("/sign-up")
     button = person.page.get_by_role("button", name="Create a passkey")
     expect(button).to_be_disabled()
     held[0].continue_()

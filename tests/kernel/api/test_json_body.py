@@ -103,7 +103,7 @@ def test_the_size_is_bounded() -> None:
     ],
 )
 def test_the_worst_bodies_are_judged_fast(body: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with suppress(MalformedJson):
         load(body)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

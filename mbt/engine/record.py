@@ -197,9 +197,13 @@ class Account:
             ]
             for working in uncovered(reserved, symbol=symbol, held=held):
                 self._drop_all(working, at_ns, Why.POSITION_GONE)
-        for working in reversed(list(self.open.values())) if self.cash_account else ():
-            if self.held > max(self.cash, ZERO) and working.reserved.cash:
-                self._drop_all(working, at_ns, Why.CASH_GONE)
+        if not self.cash_account:
+            return
+        for newest in reversed(list(self.open.values())):
+            if self.held <= max(self.cash, ZERO):
+                return
+            if newest.reserved.cash:
+                self._drop_all(newest, at_ns, Why.CASH_GONE)
 
     def group_of(self, working: Working) -> list[Working]:
         """The other open orders that share its quantity."""

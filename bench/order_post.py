@@ -182,7 +182,8 @@ def product(house: House, traders: list[Trader], workers: int) -> Iterator[Serve
     port = _free_port()
     command = shlex.split(read_procfile((PROJECT / "Procfile").read_text())["web"])
     command = [sys.executable, "-m", *command, "--workers", str(workers), "--bind", f"127.0.0.1:{port}"]
-    with house.process(command) as program:
+    # The loop behind the status page tries a connection of its own every 15 s, which no order opened.
+    with house.process(command, RAXX_STATUS_POLLER="0") as program:
         _wait(port, program)
         yield Server(
             f"Raxx, {workers} worker{'s' * (workers > 1)}", psutil.Process(program.pid), port,

@@ -92,7 +92,12 @@ class Structure(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[Leg, ...]
     quantity: Decimal
     width: Decimal | None
-    label: str
+
+    @property
+    def label(self) -> str:
+        """`SPY 18 Dec 2026 640/645 call credit spread ×3`."""
+        parts = [(leg.instrument, leg.ratio) for leg in self.legs]
+        return _label(self.name, self.direction, self.underlying, parts, self.quantity)
 
 
 # Leg by leg: sign, ratio if not 1, right or S for 100 shares, rank of the strike. Legs are sorted by expiry, strike
@@ -196,7 +201,6 @@ def recognise(
     return Structure(
         name=name, direction=side, underlying=underlying, quantity=quantity, width=width,
         legs=tuple(Leg(instrument, ratio) for instrument, ratio in parts),
-        label=_label(name, side, underlying, parts, quantity),
     )  # fmt: skip
 
 
@@ -305,7 +309,6 @@ def _gaps(parts: _Parts) -> list[int]:
 
 
 def _label(name: Name, side: Direction | None, underlying: str, parts: _Parts, quantity: Decimal) -> str:
-    """`SPY 18 Dec 2026 640/645 call credit spread ×3`."""
     if name is Name.STOCK:
         return f"{underlying} {side} stock ×{_plain(quantity)}"
     expiries = sorted({instrument.expiry for instrument, _ in parts if instrument.expiry})

@@ -1,6 +1,7 @@
 """What one group requires per share of its contracts, and how to say it. Amounts are dollars, unrounded."""
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from raxx.kernel.money import from_ticks
@@ -34,6 +35,7 @@ def out_of_the_money(is_call: bool, strike: Decimal, price: Decimal) -> Decimal:
     return in_the_money(not is_call, strike, price)
 
 
+@lru_cache(4_096)  # the legal groups of a book name few prices, each many times
 def show(amount: Decimal) -> str:
     """Dollars with at least two decimals and as many more as there are."""
     text = f"{amount.normalize():f}"
@@ -41,5 +43,6 @@ def show(amount: Decimal) -> str:
     return f"{amount:,.{max(2, decimals)}f}"
 
 
+@lru_cache(64)
 def show_rate(rate: Decimal) -> str:
     return f"{(rate * 100).normalize():f}%"

@@ -70,7 +70,12 @@ class _Table:
     @classmethod
     def start(cls, costs: Sequence[int], rows: Sequence[Row]) -> "_Table":
         count = len(costs)
-        table = [[-row.bound] + [row.coefficients.get(k, 0) for k in range(count)] for row in rows]
+        table = []
+        for row in rows:
+            line = [-row.bound] + [0] * count
+            for k, coefficient in row.coefficients.items():
+                line[k + 1] = coefficient
+            table.append(line)
         table.append([0, *costs])
         slacks = list(range(count, count + len(rows)))
         return cls(table, [1] * len(table), slacks, list(range(count)), count)
@@ -185,11 +190,13 @@ class _Table:
             factor = old[c]
             if k == r or not factor:
                 continue
-            new = [gain * a - factor * b for a, b in zip(old, row, strict=True)]
+            if gain == 1:  # as in most: a leg is one leg
+                new = [a - factor * b for a, b in zip(old, row, strict=True)]
+            else:
+                new = [gain * a - factor * b for a, b in zip(old, row, strict=True)]
             new[c] = factor * denominator
             below = gain * denominators[k]
-            common = gcd(below, *new)
-            if common > 1:
+            if below > 1 and (common := gcd(below, *new)) > 1:
                 new, below = [value // common for value in new], below // common
             rows[k], denominators[k] = new, below
         exchanged = [-value for value in row]

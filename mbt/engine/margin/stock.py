@@ -35,15 +35,14 @@ class Stock(NamedTuple):
 
 
 class Lot(NamedTuple):
-    """What stands beside one unit of an option: so many shares of each stock, and `cash` that is delivered too."""
+    """What stands beside one unit of an option: so many shares of each stock, and `cash` that is delivered too. `alone`:
+    what the shares require without the option."""
 
     stocks: tuple[tuple[Stock, Decimal], ...]
     cash: Decimal
+    price: Decimal
+    alone: Charge
     rules: MarginRules
-
-    @property
-    def price(self) -> Decimal:
-        return sum((stock.price * qty for stock, qty in self.stocks), self.cash)
 
     @property
     def is_long(self) -> bool:
@@ -60,7 +59,8 @@ def lot_of(book: Book, rules: MarginRules) -> Lot:
         (Stock(part.instrument.symbol, dollars(part.price), part.qty > 0, rules), part.each / book.multiplier)
         for part in book.stock
     )
-    return Lot(stocks, book.cash, rules)
+    price = sum((stock.price * qty for stock, qty in stocks), book.cash)
+    return Lot(stocks, book.cash, price, _together(stocks), rules)
 
 
 def alone(stock: Stock) -> Charge:
@@ -70,9 +70,9 @@ def alone(stock: Stock) -> Charge:
     return Charge(initial, maintenance, initial_formula, formula)
 
 
-def plain(lot: Lot) -> Charge:
-    """The shares of a lot without an option. What it delivers in cash is nobody's yet."""
-    charges = [(alone(stock), qty) for stock, qty in lot.stocks]
+def _together(stocks: Iterable[tuple[Stock, Decimal]]) -> Charge:
+    """So many shares of each, without an option. What a contract delivers in cash is nobody's yet."""
+    charges = [(alone(stock), qty) for stock, qty in stocks]
     return Charge(
         sum((charge.initial * qty for charge, qty in charges), ZERO),
         sum((charge.maintenance * qty for charge, qty in charges), ZERO),
@@ -95,7 +95,7 @@ def covered_call(lot: Lot, strike: Decimal) -> Charge:
 
 
 def covered_put(lot: Lot, strike: Decimal) -> Charge:
-    base, itm = plain(lot), in_the_money(False, strike, lot.price)
+    base, itm = lot.alone, in_the_money(False, strike, lot.price)
     return _with(lot, base.maintenance + itm, f"{base.maintenance_formula}{_plus(itm)}")
 
 
@@ -160,14 +160,14 @@ def _short(stock: Stock) -> tuple[Decimal, str]:
 
 def _offset(lot: Lot, strike: Decimal, *, is_call: bool) -> tuple[Decimal, str]:
     """A long option beside the stock: a tenth of its strike and the way to it, but no more than the stock alone."""
-    shares, rate = plain(lot), lot.rules.offset_rate
+    shares, rate = lot.alone, lot.rules.offset_rate
     otm = out_of_the_money(is_call, strike, lot.price)
     formula = f"min({show_rate(rate)} × {show(strike)}{_plus(otm)}, {shares.maintenance_formula})"
     return min(rate * strike + otm, shares.maintenance), formula
 
 
 def _with(lot: Lot, maintenance: Decimal, formula: str) -> Charge:
-    shares = plain(lot)
+    shares = lot.alone
     return Charge(shares.initial, maintenance, shares.initial_formula, formula)
 
 

@@ -68,7 +68,7 @@ def _with_stock(book: Book, rules: MarginRules) -> list[Use]:
     covering, protecting = (Right.CALL, Right.PUT) if held.is_long else (Right.PUT, Right.CALL)
     covered = [j for j, leg in enumerate(book.shorts) if leg.right is covering]
     protective = [i for i, leg in enumerate(book.longs) if leg.right is protecting]
-    found = [Use(lots=1, charge=stock.plain(held))]
+    found = [Use(lots=1, charge=held.alone)]
     for j in covered:
         strike = dollars(book.shorts[j].strike)
         cover = stock.covered_call if held.is_long else stock.covered_put

@@ -207,46 +207,48 @@ class SymbolBook:
             return not (guard[0] < ask < guard[1] and guard[2] < bid < guard[3])
         if guard is _SHUT:
             return self._note_what_acts(quote)
+        noted = quote if self._between < 0 else self._noted(quote)
         if ask <= self.ask_low:
             if ask <= guard[0]:
                 return self._note_what_acts(quote)
-            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = self._noted(quote), ask
+            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = noted, ask
             self.ask_low = ask - 1
         if bid >= self.bid_high:
             if bid >= guard[3]:
                 return self._note_what_acts(quote)
-            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = self._noted(quote), bid
+            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = noted, bid
             self.bid_high = bid + 1
         if ask >= self.ask_high:
             if ask >= guard[1]:
                 return self._note_what_acts(quote)
-            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = self._noted(quote), ask
+            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = noted, ask
             self.ask_high = ask + 1
         if bid <= self.bid_low:
             if bid <= guard[2]:
                 return self._note_what_acts(quote)
-            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = self._noted(quote), bid
+            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = noted, bid
             self.bid_low = bid - 1
         return False
 
     def _note_what_acts(self, quote: Quote) -> bool:
         """The same of a quote outside of the guard. The bounds follow when the guard is set again."""
+        noted = quote if self._between < 0 else self._noted(quote)
         lists, ask, bid = self._lists, quote.ask, quote.bid
         lowest_ask, highest_ask, lowest_bid, highest_bid = self._best_prices
         if ask < lowest_ask and lists[_BUY_LIMITS]:
-            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = self._noted(quote), ask
+            self._bests[_BUY_LIMITS], self._best_prices[_BUY_LIMITS] = noted, ask
         if ask > highest_ask and lists[_BUY_STOPS]:
-            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = self._noted(quote), ask
+            self._bests[_BUY_STOPS], self._best_prices[_BUY_STOPS] = noted, ask
         if bid < lowest_bid and lists[_SELL_STOPS]:
-            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = self._noted(quote), bid
+            self._bests[_SELL_STOPS], self._best_prices[_SELL_STOPS] = noted, bid
         if bid > highest_bid and lists[_SELL_LIMITS]:
-            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = self._noted(quote), bid
+            self._bests[_SELL_LIMITS], self._best_prices[_SELL_LIMITS] = noted, bid
         return True
 
     def _noted(self, quote: Quote) -> Noted:
         """Behind the order that has rested between quotes of its stamp, if one has."""
         between = self._between
-        return quote if between < 0 or between < 2 * POINTS * quote.ts else (between, quote)
+        return quote if between < 2 * POINTS * quote.ts else (between, quote)
 
     def anyone(self) -> Order | None:
         """Any order of this symbol: they have their underlying in common."""

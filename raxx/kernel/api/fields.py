@@ -283,9 +283,20 @@ class Form:
         return {
             "type": "object",
             "additionalProperties": False,
-            "properties": {name: field.schema() for name, field in self.fields.items()},
+            "properties": {
+                name: field.schema() if field.required else _or_null(field.schema())
+                for name, field in self.fields.items()
+            },
             "required": [name for name, field in self.fields.items() if field.required],
         }
+
+
+def _or_null(schema: Schema) -> Schema:
+    """As of a field that may be left out: null says the same."""
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
 
 
 def as_json(raw: object) -> str:

@@ -140,3 +140,12 @@ def test_a_form_says_what_it_takes() -> None:
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["name"]
     assert set(schema["properties"]) == {"name", "qty"}
+
+
+def test_what_may_be_left_out_may_be_null_and_nothing_else() -> None:
+    form = Form(
+        {"must": Choice(doc="d", options=Colour, required=True), "may": Choice(doc="d", options=Colour)}
+    )
+    described = form.schema()["properties"]
+    assert (described["must"]["type"], described["must"]["enum"]) == ("string", ["red", "blue"])
+    assert (described["may"]["type"], described["may"]["enum"]) == (["string", "null"], ["red", "blue", None])

@@ -75,7 +75,8 @@ class SymbolBook:
         self.watching: dict[int, Order] = {}
         self._lists: list[Entries | None] = [None, None, None, None]
         # Of each kind the best quote since its newest order rested, and a log of those that were so when another order
-        # came, for each part of the day. Its price is one that any betters where there is none.
+        # came, for each part of the day. The prices stand beside, since every fill asks for all four; where there is no
+        # quote, one that any betters.
         self._bests: list[Noted | None] = [None, None, None, None]
         self._best_prices = list(_SHUT)
         self._between: Point = -1  # where the last order rested that did so between quotes of one stamp

@@ -24,7 +24,7 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.packages import PackageQuote
-from mbt.engine.strategies import named_after, recognise
+from mbt.engine.strategies import called
 from raxx.kernel.clock import show_exchange_moment, show_exchange_time
 from raxx.kernel.money import from_ticks, show_price, to_cents
 from raxx.market.contracts import AssetClass, parse_symbol
@@ -185,7 +185,7 @@ def explain(facts: OrderFacts) -> Explanation:
         "status": facts.status, "reason": facts.reason or None, "side": order.side, "qty": _plain(order.qty),
         "symbol": order.symbol or None, "order_type": order.type, "time_in_force": order.tif,
         "limit_price": _dollars(order, order.limit), "stop_price": _dollars(order, order.stop),
-        "structure": structure(order, order.qty) if order.legs else None,
+        "structure": called(order.legs, order.qty) if order.legs else None,
     }  # fmt: skip
     if order.legs:
         data["legs"] = _legs(order)
@@ -201,15 +201,6 @@ def explain(facts: OrderFacts) -> Explanation:
     # Several fills by one rule tell of it once.
     told = list(dict.fromkeys(sentences))
     return Explanation(headline=headline, sentences=told, facts=data, nearest_miss=miss)
-
-
-def structure(order: Order, qty: Decimal) -> str:
-    """What so many packages of the order are called: `SPY 18 Dec 2026 635/640 put credit spread ×3`."""
-    legs = [
-        (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
-        for leg in order.legs
-    ]
-    return recognise(legs, underlying=named_after(legs[0][0])).label
 
 
 # -- what was asked, and what it met ------------------------------------------------------------------
@@ -600,7 +591,7 @@ def _side(order: Order) -> str:
 def _amount(order: Order, qty: Decimal | None = None) -> str:
     count = order.qty if qty is None else qty
     if order.legs:
-        return f"{_plain(count)} of {structure(order, Decimal(1))} {_legs(order)}"
+        return f"{_plain(count)} of {called(order.legs, Decimal(1))} {_legs(order)}"
     if order.notional is not None and qty is None:
         return f"${order.notional:,.2f} of {order.symbol}"
     unit = (

@@ -11,13 +11,15 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby, pairwise
 from math import gcd
+from typing import Protocol
 
 import msgspec
 
+from mbt.engine.orders import Side
 from raxx.kernel.errors import InvalidInput
 from raxx.kernel.money import from_ticks, show_price
 from raxx.market import listing
-from raxx.market.contracts import SHARES_PER_CONTRACT, AssetClass, Instrument, Right
+from raxx.market.contracts import SHARES_PER_CONTRACT, AssetClass, Instrument, Right, parse_symbol
 
 
 class Direction(StrEnum):
@@ -202,6 +204,25 @@ def recognise(
         name=name, direction=side, underlying=underlying, quantity=quantity, width=width,
         legs=tuple(Leg(instrument, ratio) for instrument, ratio in parts),
     )  # fmt: skip
+
+
+class Traded(Protocol):
+    """A leg of an order: `ratio` contracts of each package."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def side(self) -> Side: ...
+    @property
+    def ratio(self) -> int: ...
+
+
+def called(legs: Iterable[Traded], qty: Decimal) -> str:
+    """What so many packages of these legs are called: `SPY 18 Dec 2026 635/640 put credit spread ×3`."""
+    parts = [
+        (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1)) for leg in legs
+    ]
+    return recognise(parts, underlying=named_after(parts[0][0])).label
 
 
 def named_after(option: Instrument) -> str:

@@ -23,7 +23,7 @@ from mbt.engine.orders import (
     TimeInForce,
 )
 from mbt.engine.orders import Order as EngineOrder
-from mbt.engine.strategies import named_after, recognise
+from mbt.engine.strategies import called
 from mbt.engine.tickets import LegTicket, Ticket
 from mbt.models import Order
 from mbt.selectors.markets import ticker
@@ -40,12 +40,7 @@ def structure_of(asked: Ticket | Order) -> str | None:
         return None
     if isinstance(asked, Order):
         asked = ticket_of(asked)
-    qty = asked.qty or Decimal(1)
-    legs = [
-        (parse_symbol(leg.symbol), qty * leg.ratio * (1 if leg.side is Side.BUY else -1))
-        for leg in asked.legs
-    ]
-    return recognise(legs, underlying=named_after(legs[0][0])).label
+    return called(asked.legs, asked.qty or Decimal(1))
 
 
 def ticket_of(order: Order, exits: Sequence[Order] = ()) -> Ticket:

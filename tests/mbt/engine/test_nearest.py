@@ -303,3 +303,27 @@ def test_thousands_of_orders_cost_a_log_no_longer_than_what_they_can_tell_apart(
     assert len(matcher) == 2_000
     book = matcher._books["A"]
     assert sum(len(log) for logs in book._logs.values() for log in logs) < 700
+
+
+def test_a_better_quote_of_before_hides_nothing_from_a_newer_order() -> None:
+    """Also when another order leaves meanwhile, and the bounds of what is to be noted are set anew."""
+
+    def buy(number: int, limit: int, accepted_s: int) -> Order:
+        return Order(
+            id=UUID(int=number), number=number, account_id=UUID(int=0), symbol="A", asset_class=AssetClass.EQUITY,
+            multiplier=1, side=Side.BUY, type=OrderType.LIMIT, qty=Decimal(1), limit=limit,
+            accepted_ns=accepted_s * SECOND, tif=TimeInForce.GTC, expires_ns=NEVER_NS,
+        )  # fmt: skip
+
+    matcher = Matcher(SESSIONS, now_ns=160 * SECOND, keeps_nearest=True)
+    before = Quote("A", 161 * SECOND, 999_900, 1, 1_000_000, 1)
+    after = Quote("A", 163 * SECOND, 1_004_900, 1, 1_005_000, 1)
+    old, leaving, new = buy(1, 990_000, 160), buy(2, 970_000, 160), buy(3, 980_000, 162)
+    for order in (old, leaving):
+        matcher.accept(order, resting=True)
+    matcher.advance([before], 161 * SECOND)
+    matcher.accept(new, resting=True)
+    matcher.remove(leaving.id)
+    matcher.advance([after], 163 * SECOND)
+    assert matcher.nearest(old.id) == Nearest(before.ts, 10_000, False, before)
+    assert matcher.nearest(new.id) == Nearest(after.ts, 25_000, False, after)

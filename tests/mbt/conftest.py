@@ -5,6 +5,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from console import flags
 from raxx.kernel.clock import to_ns
 from raxx.kernel.ids import new_id
 from tests.mbt.paper_tools import Market, Trader
@@ -62,3 +63,9 @@ def open_trader(market: Market) -> Callable[..., Trader]:
 def stranger() -> Client:
     """Somebody without credentials."""
     return Client()
+
+
+@pytest.fixture
+def flags_stay_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read anew every second, by whichever request comes next: not while statements are counted."""
+    monkeypatch.setattr(flags, "KNOWN_FOR_S", 3_600.0)

@@ -7,16 +7,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from console import flags
 from tests.mbt.paper_tools import Market, Trader
 
-pytestmark = pytest.mark.usefixtures("fresh_db")
-
-
-@pytest.fixture(autouse=True)
-def warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is known of the flags is read anew every second, by whoever asks next: not while statements are counted."""
-    monkeypatch.setattr(flags, "KNOWN_FOR_S", 3_600.0)
+pytestmark = pytest.mark.usefixtures("fresh_db", "flags_stay_known")
 
 
 def statements(act: Callable[[], Any]) -> list[str]:

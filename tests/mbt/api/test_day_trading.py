@@ -159,6 +159,7 @@ def test_a_short_sale_that_leaves_a_deficit_is_refused(market_at: Callable[[date
     trader.order(symbol="PENNY", side="sell", qty="2493", limit_price="3.99")
 
 
+@pytest.mark.usefixtures("flags_stay_known")
 def test_only_orders_that_need_it_cost_a_statement_more(market_at: Callable[[datetime], Market]) -> None:
     """Under the old rule what closes something, of an account below the minimum."""
     market = market_at(MAY)
